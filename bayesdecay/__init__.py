@@ -1,0 +1,102 @@
+"""How each user's interest decays, who will return, and whom to contact.
+
+The one way through it::
+
+    log = read_events("events.parquet")                      # who, when, what
+    history = summarize(log, at="1997-09-30")                # a row a user
+    decay = DecayModel().fit(history)                        # interest and how it fades
+    lapsed = snapshots(log, cutoffs=["1997-06-30"], horizon="90d")
+    returning = ReactivationModel().fit(lapsed, decay)       # who comes back
+    plan = choose(p, Campaign(...))                          # whom to contact
+
+Heavy parts (PyMC, DuckDB, pandas) load when a name is first used, so that importing the package is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bayesdecay.data.datasets import load_cdnow as load_cdnow
+    from bayesdecay.data.events import Events as Events
+    from bayesdecay.data.events import read_events as read_events
+    from bayesdecay.data.history import History as History
+    from bayesdecay.data.history import combine as combine
+    from bayesdecay.data.history import summarize as summarize
+    from bayesdecay.data.simulate import Simulation as Simulation
+    from bayesdecay.data.simulate import simulate as simulate
+    from bayesdecay.data.snapshots import Snapshots as Snapshots
+    from bayesdecay.data.snapshots import snapshots as snapshots
+    from bayesdecay.data.truth import Coupon as Coupon
+    from bayesdecay.data.truth import Population as Population
+    from bayesdecay.decide.effects import Effect as Effect
+    from bayesdecay.decide.targeting import Campaign as Campaign
+    from bayesdecay.decide.targeting import Plan as Plan
+    from bayesdecay.decide.targeting import choose as choose
+    from bayesdecay.errors import DataError as DataError
+    from bayesdecay.errors import LeakageError as LeakageError
+    from bayesdecay.errors import MissingExtraError as MissingExtraError
+    from bayesdecay.errors import NotConvergedError as NotConvergedError
+    from bayesdecay.model.decay import DecayFit as DecayFit
+    from bayesdecay.model.decay import DecayModel as DecayModel
+    from bayesdecay.model.fits import load as load
+    from bayesdecay.model.fits import save_fits as save_fits
+    from bayesdecay.model.prior import Prior as Prior
+    from bayesdecay.model.reactivation import ReactivationFit as ReactivationFit
+    from bayesdecay.model.reactivation import ReactivationModel as ReactivationModel
+    from bayesdecay.model.sampling import Sampling as Sampling
+    from bayesdecay.model.scoring import ScoreOptions as ScoreOptions
+    from bayesdecay.model.scoring import Scores as Scores
+
+__version__ = "0.1.0"
+
+# Where each public name lives, in the order of the way through.
+_ROOM = {
+    "read_events": "data.events",
+    "Events": "data.events",
+    "summarize": "data.history",
+    "combine": "data.history",
+    "History": "data.history",
+    "snapshots": "data.snapshots",
+    "Snapshots": "data.snapshots",
+    "load_cdnow": "data.datasets",
+    "simulate": "data.simulate",
+    "Simulation": "data.simulate",
+    "Population": "data.truth",
+    "Coupon": "data.truth",
+    "DecayModel": "model.decay",
+    "DecayFit": "model.decay",
+    "ReactivationModel": "model.reactivation",
+    "ReactivationFit": "model.reactivation",
+    "Prior": "model.prior",
+    "Sampling": "model.sampling",
+    "ScoreOptions": "model.scoring",
+    "Scores": "model.scoring",
+    "load": "model.fits",
+    "save_fits": "model.fits",
+    "choose": "decide.targeting",
+    "Campaign": "decide.targeting",
+    "Plan": "decide.targeting",
+    "Effect": "decide.effects",
+    "DataError": "errors",
+    "LeakageError": "errors",
+    "MissingExtraError": "errors",
+    "NotConvergedError": "errors",
+}
+
+__all__ = ["__version__", *_ROOM]  # noqa: PLE0604 - the table's keys are names
+
+
+def __getattr__(name: str) -> Any:
+    """Load the module of a public name when the name is first used."""
+    if name not in _ROOM:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_ROOM[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *_ROOM})
