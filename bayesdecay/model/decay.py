@@ -1,0 +1,293 @@
+r"""The decay model: ten or so population parameters of users' fading interest, however many users there are.
+
+In: a :class:`~bayesdecay.data.history.History`. Out: a :class:`DecayFit` with the posterior of the population, from
+which every user's own posterior follows in closed form (:mod:`bayesdecay.model.scoring`).
+
+.. math::
+
+    \lambda(t) = I_0 e^{-r V(t)},\quad V(t) = t - \rho L(t), \qquad
+    \log r = \mu_r + x\delta + \sigma_r z,\quad
+    I_0 \mid z \sim \mathrm{Gamma}(\alpha, \text{mean } m),\quad \log m = \mu_I + x\gamma + \kappa z .
+
+The likelihood is the marginal one of :mod:`bayesdecay.model.grid`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pymc as pm
+import pytensor.tensor as pt
+import xarray as xr
+
+from bayesdecay.data.history import History
+from bayesdecay.model import grid as grids
+from bayesdecay.model.design import FitData
+from bayesdecay.model.fused import FusedLogLikelihood
+from bayesdecay.model.grid import Grid
+from bayesdecay.model.population import Population, total_loglik
+from bayesdecay.model.posterior import GRID_TOLERANCE, Verdict, labelled, summary_table, verdict_of, write_tree
+from bayesdecay.model.prior import DECAY_PRIORS, Prior, priors_table, with_changes
+from bayesdecay.model.sampling import Sampling, draw_posterior
+from bayesdecay.model.scoring import ScoreOptions, Scores, score
+from bayesdecay.model.variables import pooled, variable
+
+__all__ = ["DecayFit", "DecayModel"]
+
+# A grid finer than this means a population without spread in half-lives, where the grid is not what to mend.
+_MOST_RATES = 400
+_CHECKED_DRAWS = 8
+_LOGLIK = FusedLogLikelihood("marginal_loglik", n_parameters=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecayModel:
+    r"""Description of a decay model; nothing is fitted until :meth:`fit`.
+
+    Parameters
+    ----------
+    restoration : float, optional
+        Part :math:`\rho \in [0, 1]` of lost interest that a visit restores; learned unless given.
+    coupling : float, optional
+        :math:`\kappa`, how the first interest moves with the decay rate; learned unless given, 0 for none.
+    priors : mapping of str to Prior
+        Priors that replace the defaults, see :meth:`priors_table`.
+    rates : int, optional
+        Number of decay rates of the grid; enough for the data unless given.
+
+    Raises
+    ------
+    ValueError
+        If the restoration lies outside [0, 1] or a prior's name is unknown.
+    """
+
+    restoration: float | None = None
+    coupling: float | None = None
+    priors: Mapping[str, Prior] = field(default_factory=dict)
+    rates: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.restoration is not None and not 0.0 <= self.restoration <= 1.0:
+            raise ValueError(f"restoration must lie in [0, 1], got {self.restoration}")
+        with_changes(DECAY_PRIORS, self.priors)
+
+    def priors_table(self) -> pd.DataFrame:
+        """Tidy table of the priors in force, each with its reason."""
+        return priors_table(with_changes(DECAY_PRIORS, self.priors))
+
+    def grid(self, history: History) -> Grid:
+        """Grid of decay rates that covers the times of a history."""
+        longest = max(float(block.T.max()) for block in history.blocks())
+        # How far apart two activities must be to be told apart [days]; of instants, a minute.
+        resolution = {"day": 1.0, "session": history.session_gap, "event": 1 / 1_440}[history.activity]
+        return Grid.covering(longest, resolution, restoration=self.restoration, n_rates=self.rates)
+
+    def build(self, data: FitData, grid: Grid) -> pm.Model:
+        """Build the PyMC model of the population; samples nothing."""
+        coords = {"group": data.groups, "covariate": data.standard.names}
+        with pm.Model(coords={name: values for name, values in coords.items() if values}) as model:
+            priors = with_changes(DECAY_PRIORS, self.priors)
+            location = [self._location(quantity, slope, priors, data) for quantity, slope in _LOCATIONS]
+            sigma, alpha = variable(priors, "sigma_log_rate"), variable(priors, "alpha")
+            kappa = variable(priors, "kappa", fixed=self.coupling)
+            rho = variable(priors, "rho", fixed=self.restoration)
+            log_rates = np.log(grid.rates)
+            shape = {"alpha": alpha, "kappa": kappa, "sigma_r": sigma}
+            likelihood = _LOGLIK.value(
+                grids.log_weights(log_rates, location[0][:, None], sigma, xp=pt),
+                grids.log_beta(log_rates, (location[0][:, None], location[1][:, None]), shape, xp=pt),
+                alpha,
+                rho,
+                grid.interpolation(rho, xp=pt),
+                *(pm.Data(name, values) for name, values in data.arrays(grid).items()),
+            )
+            # log Gamma(alpha + n) - log Gamma(alpha) summed over users, as a sum over activities.
+            order = np.arange(data.n_above.size)
+            pm.Potential("loglik", likelihood + pt.sum(data.n_above * pt.log(alpha + order)))
+        return model
+
+    def _location(self, quantity: str, slope: str, priors: Mapping[str, Prior], data: FitData) -> Any:
+        """Location (design,) of log r or log m: the population's, its groups', and the covariates' shift."""
+        mu = variable(priors, f"mu_{quantity}")
+        location: Any = pt.zeros(data.design_group.size) + mu
+        if data.groups:
+            spread = variable(priors, f"tau_{quantity}")
+            location = pooled(f"group_{quantity}", mu, spread)[data.design_group]
+        if data.standard.names:
+            location = location + pt.dot(data.design_covariates, variable(priors, slope, dims="covariate"))
+        return location
+
+    def fit(
+        self,
+        history: History,
+        *,
+        sampling: Sampling | None = None,
+        random_seed: int | None = None,
+        keep_training_data: bool = False,
+    ) -> DecayFit:
+        """Draw the posterior of the population by NUTS.
+
+        Parameters
+        ----------
+        history : History
+            One row a user; its group and covariates, if any, are the model's.
+        sampling : Sampling, optional
+            Draws, warm-up, chains, cores; 4 chains of 500 draws after 300 warm-up draws unless told.
+        random_seed : int, optional
+            The same seed gives the same fit on the same machine.
+        keep_training_data : bool
+            Keep the weighted rows in the fit, and so in its file.
+
+        Raises
+        ------
+        DataError
+            If the history is empty, or a covariate is missing or constant.
+        """
+        data, grid = FitData.of(history), self.grid(history)
+        tree, error = self._drawn(data, grid, sampling or Sampling(), random_seed)
+        finer = grid if self.rates is not None else _fine_enough(Population.of(tree, draws=_CHECKED_DRAWS), data, grid)
+        if finer is not grid:
+            grid = finer
+            tree, error = self._drawn(data, grid, sampling or Sampling(), random_seed)
+        for name, fixed in (("kappa", self.coupling), ("rho", self.restoration)):
+            tree["posterior"][name].attrs["fixed"] = int(fixed is not None)
+        if keep_training_data:
+            tree["training_data"] = xr.DataTree(_training_data(data))
+        verdict = Verdict.of(tree, grid_error=error)
+        return DecayFit(idata=labelled(tree, kind=DecayFit.KIND, model=_description(self, history), verdict=verdict))
+
+    def _drawn(
+        self, data: FitData, grid: Grid, sampling: Sampling, random_seed: int | None
+    ) -> tuple[xr.DataTree, float]:
+        """Draw the posterior on a grid; say how much doubling it would move the log-likelihood [nats]."""
+        tree = draw_posterior(self.build(data, grid), sampling, random_seed=random_seed)
+        tree["constant_data"] = xr.DataTree(_constants(data, grid))
+        return tree, _grid_error(Population.of(tree, draws=_CHECKED_DRAWS), data, grid)
+
+
+_LOCATIONS = (("log_rate", "delta"), ("log_interest", "gamma"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecayFit:
+    """Posterior of the decay model.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        Groups ``posterior`` (chain, draw), ``sample_stats``, ``constant_data`` (grid, groups, covariates).
+    """
+
+    idata: xr.DataTree
+
+    KIND = "decay"
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the sampler converged, and the figures behind it."""
+        return verdict_of(self.idata)
+
+    def summary(self, *, ci_prob: float = 0.9, allow_unconverged: bool = False) -> pd.DataFrame:
+        """Posterior of the population parameters, a row each, times in days.
+
+        Raises
+        ------
+        NotConvergedError
+            If the fit did not converge and ``allow_unconverged`` is not set; then the table says so in a column.
+        """
+        self.verdict.require(allow_unconverged=allow_unconverged)
+        return summary_table(self.idata, self.verdict, ci_prob=ci_prob)
+
+    def score(
+        self,
+        history: History,
+        *,
+        options: ScoreOptions | None = None,
+        draws: int = 200,
+        allow_unconverged: bool = False,
+    ) -> Scores:
+        """Score every user of a history: those of the fit, or new users and new events, without a new fit.
+
+        Parameters
+        ----------
+        history : History
+            One row a user, up to the cutoff that the statements are made at.
+        options : ScoreOptions, optional
+            Horizons, silent times, floor, interval; 30 and 90 days unless told.
+        draws : int
+            Posterior draws used, evenly spread over the chains.
+
+        Raises
+        ------
+        NotConvergedError
+            If the fit did not converge and ``allow_unconverged`` is not set.
+        """
+        return score(self.population(draws, allow_unconverged=allow_unconverged), history, options or ScoreOptions())
+
+    def population(self, draws: int | None = None, *, allow_unconverged: bool = False) -> Population:
+        """Return the posterior as plain arrays, at most ``draws`` rows."""
+        self.verdict.require(allow_unconverged=allow_unconverged)
+        return Population.of(self.idata, draws=draws)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fit to ``.nc`` (NetCDF) or ``.zarr``; read it with :func:`bayesdecay.load`."""
+        return write_tree(self.idata, path)
+
+    def _repr_html_(self) -> str:
+        table = summary_table(self.idata, self.verdict).to_html(float_format="{:.3g}".format)
+        return f"<p>Decay fit: {self.verdict}</p>{table}"
+
+
+def _fine_enough(population: Population, data: FitData, grid: Grid) -> Grid:
+    """Return the grid, doubled until doubling it once more moves the log-likelihood by 0.01 at most."""
+    while _grid_error(population, data, grid) > GRID_TOLERANCE and 2 * grid.rates.size <= _MOST_RATES:
+        grid = grid.doubled()
+    return grid
+
+
+def _grid_error(population: Population, data: FitData, grid: Grid) -> float:
+    """How much doubling the grid moves the total log-likelihood [nats], at worst over some draws."""
+    population = replace(population, grid=grid)
+    coarse = total_loglik(population, data.block, data.weight, grid)
+    fine = total_loglik(population, data.block, data.weight, grid.doubled())
+    return float(np.abs(fine - coarse).max())
+
+
+def _constants(data: FitData, grid: Grid) -> xr.Dataset:
+    """What scoring needs besides the draws."""
+    constants = xr.Dataset(coords={"rate": grid.rates, "restoration_node": grid.restorations})
+    if data.groups:
+        constants = constants.assign_coords(group=list(data.groups))
+    if data.standard.names:
+        constants = constants.assign_coords(covariate=list(data.standard.names))
+        constants["covariate_center"] = ("covariate", data.standard.center)
+        constants["covariate_scale"] = ("covariate", data.standard.scale)
+    constants["rate"].attrs["units"] = "1/d"
+    return constants
+
+
+def _training_data(data: FitData) -> xr.Dataset:
+    """Weighted distinct rows that the fit saw."""
+    columns = {"n": data.block.n, "T": data.block.T, "last": data.block.last, "weight": data.weight}
+    rows = {name: ("row", values) for name, values in columns.items()}
+    return xr.Dataset({**rows, "time": ("activity", data.block.times)})
+
+
+def _description(model: DecayModel, history: History) -> dict[str, Any]:
+    """Return the model and the data's terms in plain words, as kept in the fit's attributes."""
+    return {
+        "restoration": model.restoration,
+        "coupling": model.coupling,
+        "rates": model.rates,
+        "priors": {name: asdict(prior) for name, prior in with_changes(DECAY_PRIORS, model.priors).items()},
+        "activity": history.activity,
+        "at": str(history.at),
+        "users": len(history),
+        "group": history.group,
+        "covariates": list(history.covariates),
+    }

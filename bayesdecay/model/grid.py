@@ -1,0 +1,198 @@
+r"""The marginal model's mathematics: a grid of decay rates, and each user's statistics on it.
+
+A user's initial interest is integrated out in closed form and the decay rate by quadrature on fixed rates
+:math:`r_1 < \dots < r_K`, equally spaced in the logarithm. With restoration :math:`\rho`, activities at
+:math:`t_1 < \dots < t_n` [days since acquisition], :math:`t_0 = 0` and :math:`t_{n+1} = T`,
+
+.. math::
+
+    A(\rho) &= \sum_{j=1}^n (t_j - \rho t_{j-1}), \qquad
+    E(r; \rho) = \sum_{j=0}^n e^{-r(1-\rho)t_j}\,\frac{1 - e^{-r(t_{j+1}-t_j)}}{r}, \\
+    p(u) &= \sum_k w_k \frac{\Gamma(\alpha+n)}{\Gamma(\alpha)} \beta_k^\alpha e^{-r_k A}
+            (\beta_k + E_k)^{-(\alpha+n)}, \qquad \beta_k = \alpha / m_k .
+
+Both statistics add up over activities. A is linear in :math:`\rho`; log E is smooth in it and is kept on a few
+Chebyshev nodes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.special import gammaln, logsumexp
+
+from bayesdecay import names
+from bayesdecay.data.history import Block, History
+from bayesdecay.model import kernel
+
+__all__ = ["Grid", "Statistics", "log_beta", "log_weights", "marginal_loglik", "statistics"]
+
+Floats = NDArray[np.float64]
+
+# Measured on CDNOW (23,570 users): a spacing of 0.31 in log r is within 1e-4 of the limit in the total
+# log-likelihood, 0.39 still within 1e-3; the trapezoid rule is that good while the population's spread exceeds it.
+_SPACING = 0.36
+# Half-lives from 1,700 times the longest history, where a user cannot be told from one that never fades, ...
+_SLOWEST = 4e-4
+# ... to a quarter of the log's time resolution, where a user is gone before the next activity could be seen.
+_FASTEST = 2.9
+# Measured on CDNOW: 8 nodes leave 6e-3 in the total log-likelihood over all of [0, 1], 10 leave 1e-4.
+_RESTORATION_NODES = 10
+# A user acquired at the cutoff has no exposure yet; a second instead of nothing keeps its logarithm finite.
+_LEAST_EXPOSURE = 1e-5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Decay rates [per day] and restorations at which users' statistics are computed.
+
+    Parameters
+    ----------
+    rates : array (rate,)
+        Rising decay rates, equally spaced in the logarithm.
+    restorations : array (node,)
+        One value where the restoration is fixed, else Chebyshev nodes (of the second kind) of an interval.
+    """
+
+    rates: Floats
+    restorations: Floats
+
+    def __post_init__(self) -> None:
+        steps = np.diff(np.log(self.rates))
+        if self.rates.size < 3 or steps.min() <= 0 or np.ptp(steps) > 1e-6 * steps.mean():
+            raise ValueError("grid: expected at least three rising rates, equally spaced in the logarithm")
+
+    @classmethod
+    def covering(
+        cls, longest: float, resolution: float, *, restoration: float | None = None, n_rates: int | None = None
+    ) -> Grid:
+        """Grid for histories up to ``longest`` [days] of a log that tells times ``resolution`` [days] apart."""
+        low, high = math.log(_SLOWEST / max(longest, resolution)), math.log(_FASTEST / resolution)
+        count = n_rates or math.ceil((high - low) / _SPACING) + 1
+        nodes = np.array([restoration]) if restoration is not None else chebyshev_nodes(0.0, 1.0, _RESTORATION_NODES)
+        return cls(rates=np.exp(np.linspace(low, high, count)), restorations=nodes)
+
+    @property
+    def spacing(self) -> float:
+        """Distance of two neighbouring rates in the logarithm."""
+        return float(np.log(self.rates[1] / self.rates[0]))
+
+    def doubled(self) -> Grid:
+        """Return the grid with half the spacing over the same range."""
+        low, high = np.log(self.rates[[0, -1]])
+        return Grid(rates=np.exp(np.linspace(low, high, 2 * self.rates.size - 1)), restorations=self.restorations)
+
+    def interpolation(self, rho: Any, *, xp: Any = np) -> Any:
+        """Weights (node,) that make a value at restoration ``rho`` of values at the nodes."""
+        if self.restorations.size == 1:
+            return np.ones(1)
+        low, high = self.restorations[0], self.restorations[-1]
+        x = (2.0 * rho - low - high) / (high - low)
+        powers = xp.stack([x**i if i else 0.0 * x + 1.0 for i in range(self.restorations.size)])
+        return xp.dot(_lagrange_coefficients(self.restorations.size), powers)
+
+
+def chebyshev_nodes(low: float, high: float, count: int) -> Floats:
+    """Chebyshev nodes of the second kind on [low, high], both ends among them."""
+    return low + (high - low) * (1.0 - np.cos(np.pi * np.arange(count) / (count - 1))) / 2.0
+
+
+def _lagrange_coefficients(count: int) -> Floats:
+    """Coefficients (node, power) of the Lagrange polynomials of the Chebyshev nodes on [-1, 1]."""
+    nodes = chebyshev_nodes(-1.0, 1.0, count)
+    return np.linalg.inv(np.vander(nodes, increasing=True)).T
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """All that the likelihood needs of some users: rows as in the block they came from.
+
+    ``n`` (row,) [count], ``ageing`` (row, 2) [days] with A = ageing[:, 0] - rho * ageing[:, 1], and
+    ``exposure`` (row, node, rate) [days].
+    """
+
+    n: Floats
+    ageing: Floats
+    exposure: Floats
+
+    @classmethod
+    def from_block(cls, block: Block, grid: Grid) -> Statistics:
+        """Compute the statistics of one block of a history on a grid."""
+        exposure = kernel.exposures(block.times, block.offsets, block.T, grid.rates, grid.restorations)
+        ageing = np.column_stack([block.sum_times, block.sum_times - block.last])
+        return cls(n=block.n.astype(np.float64), ageing=ageing, exposure=np.maximum(exposure, _LEAST_EXPOSURE))
+
+
+def statistics(history: History, grid: Grid) -> xr.Dataset:
+    """Sufficient statistics of every user on the grid, as labelled arrays, for other programs to use.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``n`` (user) [count], ``A`` (user, restoration) [days], ``E`` (user, restoration, rate) [days].
+
+    Notes
+    -----
+    The size is users x restorations x rates; the fit and the scores stream it block by block instead.
+    """
+    blocks = [(block, Statistics.from_block(block, grid)) for block in history.blocks()]
+    n = np.concatenate([part.n for _, part in blocks])
+    ageing = np.concatenate([part.ageing for _, part in blocks])
+    return xr.Dataset(
+        {
+            names.N: (names.USER, n.astype(np.int64)),
+            "A": ((names.USER, "restoration"), ageing[:, :1] - ageing[:, 1:] * grid.restorations, {"units": "d"}),
+            "E": (
+                (names.USER, "restoration", "rate"),
+                np.concatenate([part.exposure for _, part in blocks]),
+                {"units": "d"},
+            ),
+        },
+        coords={
+            names.USER: np.concatenate([block.user.to_numpy(zero_copy_only=False) for block, _ in blocks]),
+            "restoration": grid.restorations,
+            "rate": ("rate", grid.rates, {"units": "1/d"}),
+        },
+    )
+
+
+def log_weights(log_rates: Any, mu: Any, sigma: Any, *, xp: Any = np) -> Any:
+    """Logarithm of the population's share at each rate: Normal(mu, sigma) in log r, cut off at the ends of the grid.
+
+    Trapezoid rule, normalised over the last axis: the two end rates stand for half a cell. With whole cells the total
+    log-likelihood of CDNOW would still move by 0.03 when the grid is doubled.
+    """
+    half_cells = np.zeros(log_rates.shape[-1])
+    half_cells[[0, -1]] = np.log(0.5)
+    log_density = -0.5 * ((log_rates - mu) / sigma) ** 2 + half_cells
+    top = xp.max(log_density, axis=-1, keepdims=True)
+    return log_density - top - xp.log(xp.sum(xp.exp(log_density - top), axis=-1, keepdims=True))
+
+
+def log_beta(log_rates: Any, location: Any, parameters: dict[str, Any], *, xp: Any = np) -> Any:
+    r"""Logarithm of :math:`\beta_k = \alpha/m_k`, with log m = mu_I + kappa z and z = (log r - mu_r)/sigma_r.
+
+    ``location`` is the pair (mu_r, mu_I), ``parameters`` holds ``alpha``, ``kappa`` and ``sigma_r``.
+    """
+    mu_r, mu_i = location
+    z = (log_rates - mu_r) / parameters["sigma_r"]
+    return xp.log(parameters["alpha"]) - mu_i - parameters["kappa"] * z
+
+
+def marginal_loglik(
+    part: Statistics, grid: Grid, log_weight: Floats, log_beta_k: Floats, *, alpha: float, rho: float
+) -> Floats:
+    """Log-likelihood of each user (row,), with time in days: the formula above in plain numpy.
+
+    ``log_weight`` and ``log_beta_k`` have shape (rate,) or (row, rate).
+    """
+    log_exposure = np.tensordot(np.log(part.exposure), grid.interpolation(rho), axes=(1, 0))
+    age = (part.ageing[:, 0] - rho * part.ageing[:, 1])[:, None]
+    n = part.n[:, None]
+    term = log_weight + alpha * log_beta_k - grid.rates * age - (alpha + n) * np.logaddexp(log_beta_k, log_exposure)
+    return gammaln(alpha + part.n) - gammaln(alpha) + logsumexp(term, axis=1)

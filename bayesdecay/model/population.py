@@ -1,0 +1,127 @@
+"""The posterior of the population as plain arrays, a row a draw: what scoring needs of a fit, without PyMC."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from bayesdecay import names
+from bayesdecay.data.history import Block
+from bayesdecay.errors import DataError
+from bayesdecay.model import grid as grids
+from bayesdecay.model.design import Standard
+from bayesdecay.model.grid import Grid
+from bayesdecay.model.posterior import thinned
+
+__all__ = ["Population", "total_loglik"]
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Population:
+    """Draws of the population parameters, times in days.
+
+    ``alpha``, ``sigma``, ``kappa``, ``rho`` (sample,); ``location`` (2, sample, group): mu of log r and of log m, the
+    last group being one that the fit has not seen; ``slope`` (2, sample, covariate): delta and gamma.
+    """
+
+    grid: Grid
+    alpha: Floats
+    sigma: Floats
+    kappa: Floats
+    rho: Floats
+    location: Floats
+    slope: Floats
+    groups: tuple[str, ...]
+    standard: Standard
+    activity: str
+
+    @classmethod
+    def of(cls, tree: xr.DataTree, *, draws: int | None = None) -> Population:
+        """Take the draws from a fit's tree, at most ``draws`` of them, evenly spread over the chains."""
+        posterior, constant = tree["posterior"].to_dataset(), tree["constant_data"].to_dataset()
+        total = posterior.sizes[names.CHAIN] * posterior.sizes[names.DRAW]
+        sample = thinned(posterior, min(draws or total, total))
+        groups = tuple(str(value) for value in constant["group"].to_numpy()) if "group" in constant else ()
+        covariates = tuple(str(v) for v in constant["covariate"].to_numpy()) if "covariate" in constant else ()
+        center, scale = ((constant[f"covariate_{part}"].to_numpy() if covariates else np.empty(0)) for part in _PARTS)
+        size = sample.sizes[names.SAMPLE]
+        slopes = [sample[s].to_numpy() if covariates else np.empty((size, 0)) for s in ("delta", "gamma")]
+        return cls(
+            grid=Grid(rates=constant["rate"].to_numpy(), restorations=constant["restoration_node"].to_numpy()),
+            alpha=sample["alpha"].to_numpy(),
+            sigma=sample["sigma_log_rate"].to_numpy(),
+            kappa=sample["kappa"].to_numpy(),
+            rho=sample["rho"].to_numpy(),
+            location=np.stack([_locations(sample, quantity, bool(groups)) for quantity in _QUANTITIES]),
+            slope=np.stack(slopes),
+            groups=groups,
+            standard=Standard(names=covariates, center=center, scale=scale),
+            activity=json.loads(tree.attrs["model"])["activity"] if "model" in tree.attrs else "day",
+        )
+
+    @property
+    def size(self) -> int:
+        """Number of draws."""
+        return self.alpha.size
+
+    def scoring_grid(self) -> Grid:
+        """Grid with the same rates and just the restorations that the draws span."""
+        low, high = float(self.rho.min()), float(self.rho.max())
+        # Over the width of a posterior, mostly below 0.2, five nodes interpolate log E to about 1e-6.
+        nodes = (
+            np.array([low]) if high - low < 1e-9 else grids.chebyshev_nodes(low, high, 5 if high - low < 0.3 else 10)
+        )
+        return Grid(rates=self.grid.rates, restorations=nodes)
+
+    def designs(self, block: Block) -> tuple[Integers, Floats, Floats]:
+        """Distinct designs of a block: each row's design (row,), log weights and log beta (design, sample, rate)."""
+        keys = np.column_stack([self._group_index(block), self.standard.apply(block)])
+        distinct, design = np.unique(keys, axis=0, return_inverse=True)
+        group, covariates = distinct[:, 0].astype(np.int64), distinct[:, 1:]
+        mu = self.location[:, :, group].transpose(0, 2, 1) + np.einsum("lsp,dp->lds", self.slope, covariates)
+        log_rates = np.log(self.grid.rates)
+        shape = {"alpha": self.alpha[:, None], "kappa": self.kappa[:, None], "sigma_r": self.sigma[:, None]}
+        log_weight = grids.log_weights(log_rates, mu[0][..., None], self.sigma[:, None])
+        log_beta = grids.log_beta(log_rates, (mu[0][..., None], mu[1][..., None]), shape)
+        return design.ravel().astype(np.int64), log_weight, log_beta
+
+    def _group_index(self, block: Block) -> Integers:
+        if not self.groups:
+            return np.zeros(block.n.size, dtype=np.int64)
+        if block.group is None:
+            raise DataError("history: the fit has groups but the history has none; pass group= to summarize")
+        known = {value: i for i, value in enumerate(self.groups)}
+        return np.array([known.get(str(value), len(known)) for value in block.group], dtype=np.int64)
+
+
+_QUANTITIES = ("log_rate", "log_interest")
+_PARTS = ("center", "scale")
+
+
+def _locations(sample: xr.Dataset, quantity: str, grouped: bool) -> Floats:
+    """Location (sample, group) of a quantity; an unseen group is drawn from the spread of the groups."""
+    mu = sample[f"mu_{quantity}"].to_numpy()[:, None]
+    if not grouped:
+        return np.asarray(mu)
+    by_group = sample[f"group_{quantity}"].to_numpy()
+    # A fixed seed: which groups are unseen must not change the scores of the others.
+    unseen = mu + sample[f"tau_{quantity}"].to_numpy()[:, None] * np.random.default_rng(0).standard_normal(mu.shape)
+    return np.concatenate([by_group, unseen], axis=1)
+
+
+def total_loglik(population: Population, block: Block, weight: Floats, grid: Grid) -> Floats:
+    """Weighted sum of the block's log-likelihoods at each draw (sample,), on any grid of rates, in plain numpy."""
+    part = grids.Statistics.from_block(block, grid)
+    design, log_weight, log_beta = replace(population, grid=grid).designs(block)
+    totals = np.empty(population.size)
+    for s in range(population.size):
+        parameters = {"alpha": population.alpha[s], "rho": population.rho[s]}
+        totals[s] = weight @ grids.marginal_loglik(part, grid, log_weight[design, s], log_beta[design, s], **parameters)
+    return totals

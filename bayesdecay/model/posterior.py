@@ -1,0 +1,257 @@
+"""What a fitted DataTree holds, whether it may be believed, and how it goes to a file and back.
+
+A fit's tree has the groups ``posterior`` and ``sample_stats`` (chain, draw), ``constant_data`` (what scoring needs
+besides the draws), and on request ``training_data``. Its attributes tell the kind of fit, the version that made it,
+the description of the model as JSON, and the verdict.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesdecay.errors import DataError, MissingExtraError, NotConvergedError
+from bayesdecay.files import replacing
+
+__all__ = [
+    "GRID_TOLERANCE",
+    "Verdict",
+    "kind_of",
+    "labelled",
+    "read_tree",
+    "summary_table",
+    "thinned",
+    "verdict_of",
+    "write_tree",
+]
+
+_SUFFIXES = (".nc", ".zarr")
+# Doubling the grid of rates may move the total log-likelihood by this much [nats].
+GRID_TOLERANCE = 0.01
+_KIND = "bayesdecay_fit"
+_SEVERAL = "several"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether the draws can be trusted, with the figures it rests on.
+
+    Notes
+    -----
+    Converged means: rank-normalised split R-hat at most 1.01; bulk and tail effective sample size at least 100 a
+    chain; fewer than one divergence in a thousand draws; energy mixing (E-BFMI) at least 0.3; and, for the decay
+    model, a total log-likelihood that moves by at most 0.01 when the grid of rates is doubled.
+
+    References
+    ----------
+    Vehtari, A. et al. (2021). Rank-normalization, folding, and localization: an improved R-hat. *Bayesian Analysis*
+    16(2), 667-718. https://doi.org/10.1214/20-BA1221. Betancourt, M. (2016). https://doi.org/10.48550/arXiv.1604.00695
+    """
+
+    worst_rhat: float
+    least_ess_bulk: float
+    least_ess_tail: float
+    divergences: int
+    least_bfmi: float
+    draws: int
+    chains: int
+    grid_error: float = 0.0
+
+    @classmethod
+    def of(cls, tree: xr.DataTree, *, grid_error: float = 0.0) -> Verdict:
+        """Judge the draws of a tree with groups ``posterior`` and ``sample_stats``."""
+        import arviz as az
+
+        posterior = _varying(tree["posterior"].to_dataset())
+
+        def extreme(table: xr.Dataset, pick: Any) -> float:
+            values = [np.asarray(table[name]).ravel() for name in table.data_vars]
+            return float(pick(np.concatenate(values)))
+
+        return cls(
+            worst_rhat=extreme(az.rhat(posterior), np.max),
+            least_ess_bulk=extreme(az.ess(posterior, method="bulk"), np.min),
+            least_ess_tail=extreme(az.ess(posterior, method="tail"), np.min),
+            divergences=int(tree["sample_stats"]["diverging"].sum()),
+            least_bfmi=float(np.min(_bfmi(tree["sample_stats"]["energy"].to_numpy()))),
+            draws=int(posterior.sizes["draw"] * posterior.sizes["chain"]),
+            chains=int(posterior.sizes["chain"]),
+            grid_error=grid_error,
+        )
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong, each with its remedy; empty where nothing is."""
+        ess = f"effective sample size of {self.least_ess_bulk:.0f} (bulk) and {self.least_ess_tail:.0f} (tail)"
+        checks = (
+            (self.worst_rhat <= 1.01, f"R-hat is {self.worst_rhat:.3f}, above 1.01: raise tune and draws"),
+            (
+                min(self.least_ess_bulk, self.least_ess_tail) >= 100 * self.chains,
+                f"{ess} is below {100 * self.chains}: raise draws",
+            ),
+            (
+                1000 * self.divergences <= self.draws,
+                f"{self.divergences} of {self.draws} draws diverged: raise tune, or use tighter priors",
+            ),
+            (self.least_bfmi >= 0.3, f"E-BFMI is {self.least_bfmi:.2f}, below 0.3: raise tune, or use tighter priors"),
+            (
+                self.grid_error <= GRID_TOLERANCE,
+                f"doubling the rate grid moves the fit by {self.grid_error:.3f}: raise rates",
+            ),
+        )
+        # Written so that a NaN, as of a parameter that never moved, is a fault too.
+        return tuple(message for passed, message in checks if not passed)
+
+    @property
+    def converged(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults
+
+    def require(self, *, allow_unconverged: bool) -> None:
+        """Raise :class:`NotConvergedError` unless converged or explicitly allowed."""
+        if self.faults and not allow_unconverged:
+            raise NotConvergedError(
+                f"the fit did not converge: {'; '.join(self.faults)}. "
+                "To see its numbers all the same, marked as not converged, pass allow_unconverged=True"
+            )
+
+    def __str__(self) -> str:
+        head = "converged" if self.converged else "NOT CONVERGED: " + "; ".join(self.faults)
+        return (
+            f"{head} (R-hat {self.worst_rhat:.3f}, ESS bulk {self.least_ess_bulk:.0f} and tail "
+            f"{self.least_ess_tail:.0f}, {self.divergences} divergences in {self.draws} draws of {self.chains} chains, "
+            f"E-BFMI {self.least_bfmi:.2f})"
+        )
+
+
+def _varying(posterior: xr.Dataset) -> xr.Dataset:
+    """Drop what was fixed by the user and so has nothing to converge."""
+    fixed = [name for name, values in posterior.data_vars.items() if values.attrs.get("fixed", 0)]
+    return posterior.drop_vars(fixed)
+
+
+def _bfmi(energy: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Energy Bayesian fraction of missing information of each chain (chain,)."""
+    return np.asarray(np.square(np.diff(energy, axis=1)).mean(axis=1) / energy.var(axis=1))
+
+
+def summary_table(tree: xr.DataTree, verdict: Verdict, *, ci_prob: float = 0.9) -> pd.DataFrame:
+    """Posterior mean, sd, equal-tailed interval, R-hat and effective sample sizes of every parameter."""
+    import arviz as az
+
+    posterior = tree["posterior"].to_dataset()
+    tail = 100 * (1 - ci_prob) / 2
+    table = az.summary(posterior, ci_prob=ci_prob, ci_kind="eti", round_to="none", kind="stats")
+    diagnostics = az.summary(posterior, round_to="none", kind="diagnostics")
+    lower, upper = (column for column in table.columns if str(column).startswith("eti"))
+    table = table.rename(columns={lower: f"{tail:g} %", upper: f"{100 - tail:g} %"})
+    table = table.join(diagnostics[["r_hat", "ess_bulk", "ess_tail"]])
+    if not verdict.converged:
+        table["converged"] = False
+    table.index.name = "parameter"
+    table.attrs.update({"ci_prob": ci_prob, "verdict": str(verdict)})
+    return table
+
+
+def thinned(posterior: xr.Dataset, draws: int) -> xr.Dataset:
+    """Stack chain and draw into ``sample`` and keep at most ``draws`` of them, evenly spread over the chains."""
+    stacked = posterior.stack(sample=("chain", "draw")).reset_index("sample").drop_vars(["chain", "draw"])
+    keep = np.unique(np.linspace(0, stacked.sizes["sample"] - 1, draws).round().astype(int))
+    return stacked.isel(sample=keep).transpose("sample", ...)
+
+
+def write_tree(trees: Mapping[str, xr.DataTree] | xr.DataTree, path: str | Path) -> Path:
+    """Write one fit, or several by name, to ``.nc`` (NetCDF 4) or ``.zarr``; whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        If the suffix is neither.
+    """
+    target = Path(path)
+    tree = trees if isinstance(trees, xr.DataTree) else _nested(trees)
+    if target.suffix not in _SUFFIXES:
+        raise ValueError(f"a fit is saved as .nc or .zarr, not as {target.name!r}")
+    with replacing(target) as part:
+        if target.suffix == ".nc":
+            tree.to_netcdf(part, engine="h5netcdf")
+        else:
+            _require_zarr()
+            tree.to_zarr(part, consolidated=False)
+    return target
+
+
+def read_tree(path: str | Path) -> xr.DataTree:
+    """Read what :func:`write_tree` wrote, wholly into memory.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing is there.
+    DataError
+        If it is not a fit of this package.
+    """
+    source = Path(path)
+    if not source.exists():
+        raise FileNotFoundError(f"no fit at {source}")
+    if source.suffix == ".zarr":
+        _require_zarr()
+    try:
+        with xr.open_datatree(source, engine="zarr" if source.suffix == ".zarr" else "h5netcdf") as opened:
+            tree = opened.load()
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{source} cannot be read as a saved fit: {error}") from error
+    if _KIND not in tree.attrs:
+        raise DataError(f"{source} is not a fit saved by bayesdecay")
+    return tree
+
+
+def labelled(tree: xr.DataTree, *, kind: str, model: Mapping[str, Any], verdict: Verdict) -> xr.DataTree:
+    """Return the tree with the attributes that make it a fit of this package."""
+    from bayesdecay import __version__
+
+    tree.attrs.update(
+        {
+            _KIND: kind,
+            "bayesdecay_version": __version__,
+            "model": json.dumps(model, default=str),
+            "verdict": json.dumps(asdict(verdict)),
+        }
+    )
+    return tree
+
+
+def kind_of(tree: xr.DataTree) -> str | None:
+    """Kind of fit that a tree holds, None if it holds several by name."""
+    kind: str = tree.attrs[_KIND]
+    return None if kind == _SEVERAL else kind
+
+
+def verdict_of(tree: xr.DataTree) -> Verdict:
+    """Read the verdict back from a saved tree."""
+    return Verdict(**json.loads(tree.attrs["verdict"]))
+
+
+def _nested(trees: Mapping[str, xr.DataTree]) -> xr.DataTree:
+    """Put several fits into one tree, each under its name."""
+    nested: dict[str, xr.Dataset] = {}
+    for name, tree in trees.items():
+        for path, dataset in tree.to_dict().items():
+            nested[f"/{name}" if path == "/" else f"/{name}{path}"] = dataset
+    tree = xr.DataTree.from_dict(nested)
+    tree.attrs[_KIND] = _SEVERAL
+    return tree
+
+
+def _require_zarr() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("zarr") is None:
+        raise MissingExtraError("zarr is not installed; install bayesdecay[zarr], or save as .nc")

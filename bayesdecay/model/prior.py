@@ -1,0 +1,182 @@
+"""Priors as data: a distribution by name, its parameters, and the reason in the user's words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+from bayesdecay.errors import unknown_name
+
+__all__ = ["DECAY_PRIORS", "REACTIVATION_PRIORS", "Prior", "priors_table", "with_changes"]
+
+# Parameters each distribution takes, in PyMC's words, and the same distribution in scipy for tables and draws.
+_DISTRIBUTIONS: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
+    "Normal": (("mu", "sigma"), lambda mu, sigma: stats.norm(mu, sigma)),
+    "HalfNormal": (("sigma",), lambda sigma: stats.halfnorm(scale=sigma)),
+    "LogNormal": (("mu", "sigma"), lambda mu, sigma: stats.lognorm(sigma, scale=math.exp(mu))),
+    "Uniform": (("lower", "upper"), lambda lower, upper: stats.uniform(lower, upper - lower)),
+    "Beta": (("alpha", "beta"), lambda alpha, beta: stats.beta(alpha, beta)),
+    "Exponential": (("lam",), lambda lam: stats.expon(scale=1 / lam)),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prior:
+    """Prior distribution of one parameter.
+
+    Parameters
+    ----------
+    distribution : str
+        One of Normal, HalfNormal, LogNormal, Uniform, Beta, Exponential.
+    parameters : mapping
+        The distribution's parameters by PyMC's names.
+    reason : str
+        Why this prior, in the user's terms.
+
+    Raises
+    ------
+    ValueError
+        If the distribution or one of its parameters is unknown, missing, not finite or impossible.
+    """
+
+    distribution: str
+    parameters: Mapping[str, float]
+    reason: str = "set by the user"
+
+    def __post_init__(self) -> None:
+        if self.distribution not in _DISTRIBUTIONS:
+            raise unknown_name("distribution", self.distribution, _DISTRIBUTIONS)
+        wanted = _DISTRIBUTIONS[self.distribution][0]
+        if set(self.parameters) != set(wanted):
+            raise ValueError(
+                f"{self.distribution} takes {', '.join(wanted)}, got {', '.join(self.parameters) or 'none'}"
+            )
+        if not all(math.isfinite(value) for value in self.parameters.values()):
+            raise ValueError(f"{self.distribution}: parameters must be finite, got {dict(self.parameters)}")
+        if not math.isfinite(self.frozen().median()):
+            raise ValueError(f"{self.distribution} does not exist with the parameters {dict(self.parameters)}")
+
+    def frozen(self) -> stats.rv_continuous:
+        """Return the same distribution in scipy, for quantiles and draws."""
+        return _DISTRIBUTIONS[self.distribution][1](**self.parameters)
+
+    def __str__(self) -> str:
+        return f"{self.distribution}({', '.join(f'{value:g}' for value in self.parameters.values())})"
+
+
+DECAY_PRIORS: Mapping[str, Prior] = {
+    "mu_log_rate": Prior(
+        distribution="Normal",
+        parameters={"mu": math.log(math.log(2) / 30), "sigma": 1.65},
+        reason="the typical user's half-life: median 30 days, 90 % between 2 days and 15 months",
+    ),
+    "sigma_log_rate": Prior(
+        distribution="HalfNormal",
+        parameters={"sigma": 1.5},
+        reason="users' half-lives differ by a factor of about e at first guess; up to a factor of 20 is no surprise",
+    ),
+    "mu_log_interest": Prior(
+        distribution="Normal",
+        parameters={"mu": math.log(1 / 14), "sigma": 1.5},
+        reason="a typical new user's activity: one in two weeks, 90 % between one a day and one in five months",
+    ),
+    "kappa": Prior(
+        distribution="Normal",
+        parameters={"mu": 0.0, "sigma": 1.0},
+        reason="users who fade faster may start more or less interested; no side is favoured",
+    ),
+    "alpha": Prior(
+        distribution="LogNormal",
+        parameters={"mu": 0.0, "sigma": 1.0},
+        reason="initial interests of users with equal half-lives: from one user in five all but idle to nearly alike",
+    ),
+    "rho": Prior(
+        distribution="Uniform",
+        parameters={"lower": 0.0, "upper": 1.0},
+        reason="a visit restores anything from nothing to all of the lost interest",
+    ),
+    "tau_log_rate": Prior(
+        distribution="HalfNormal",
+        parameters={"sigma": 0.5},
+        reason="groups' typical half-lives differ by less than a factor of two unless the data say more",
+    ),
+    "tau_log_interest": Prior(
+        distribution="HalfNormal",
+        parameters={"sigma": 0.5},
+        reason="groups' typical first interests differ by less than a factor of two unless the data say more",
+    ),
+    "delta": Prior(
+        distribution="Normal",
+        parameters={"mu": 0.0, "sigma": 0.5},
+        reason="one standard deviation of a covariate changes the half-life by less than a factor of two or so",
+    ),
+    "gamma": Prior(
+        distribution="Normal",
+        parameters={"mu": 0.0, "sigma": 0.5},
+        reason="one standard deviation of a covariate changes the first interest by less than a factor of two or so",
+    ),
+}
+
+
+REACTIVATION_PRIORS: Mapping[str, Prior] = {
+    "intercept": Prior(
+        distribution="Normal",
+        parameters={"mu": -1.5, "sigma": 1.5},
+        reason="share of average lapsed users who return: median 18 %, 90 % between 2 % and 72 %",
+    ),
+    "slope": Prior(
+        distribution="Normal",
+        parameters={"mu": 0.0, "sigma": 1.0},
+        reason="one standard deviation of a feature multiplies the odds by less than five, up or down",
+    ),
+    "slope_interest": Prior(
+        distribution="Normal",
+        parameters={"mu": 0.5, "sigma": 1.0},
+        reason="more interest, more returns, by how much is open; against it is possible but a surprise",
+    ),
+    "tau_intercept": Prior(
+        distribution="HalfNormal",
+        parameters={"sigma": 0.5},
+        reason="odds differ between groups by less than a factor of three unless the data say more",
+    ),
+    "tau_slope": Prior(
+        distribution="HalfNormal",
+        parameters={"sigma": 0.3},
+        reason="a feature works alike in all groups unless the data say otherwise",
+    ),
+}
+
+
+def with_changes(defaults: Mapping[str, Prior], changes: Mapping[str, Prior]) -> dict[str, Prior]:
+    """Return the default priors with some replaced.
+
+    Raises
+    ------
+    ValueError
+        If a name is not among the defaults, or the prior allows values that the parameter cannot take.
+    TypeError
+        If a replacement is not a :class:`Prior`.
+    """
+    for name, prior in changes.items():
+        if name not in defaults:
+            raise unknown_name("prior", name, defaults)
+        if not isinstance(prior, Prior):
+            raise TypeError(f"prior {name!r}: expected a Prior, got {prior!r}")
+        (low, high), (least, most) = prior.frozen().support(), defaults[name].frozen().support()
+        if low < least or high > most:
+            raise ValueError(f"prior {name!r}: {prior} allows values outside [{least:g}, {most:g}], where it must stay")
+    return {**defaults, **changes}
+
+
+def priors_table(priors: Mapping[str, Prior]) -> pd.DataFrame:
+    """Tidy table of priors: parameter, prior, its median and 90 % range, and the reason."""
+    rows = []
+    for name, prior in priors.items():
+        low, median, high = prior.frozen().ppf([0.05, 0.5, 0.95])
+        rows.append((name, str(prior), median, low, high, prior.reason))
+    return pd.DataFrame(rows, columns=["parameter", "prior", "median", "5 %", "95 %", "reason"])

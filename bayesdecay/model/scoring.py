@@ -1,0 +1,346 @@
+r"""From a posterior and a history to numbers for each user; no PyMC, any number of users, block by block.
+
+Given the population, a user's posterior is exact: a weight on each rate of the grid and, at each rate,
+:math:`I_0 \sim \mathrm{Gamma}(\alpha + n, B)` with :math:`B = \beta + E`. With :math:`V = V(T)`,
+
+.. math::
+
+    \text{interest after a silent time } s &: \quad I_0 e^{-r(V+s)} \\
+    P(\text{return within } h) &: \quad
+        1 - \sum_k P_k \Big(\frac{B_k}{B_k + C_k(h)}\Big)^{\alpha+n},\quad
+        C_k(h) = e^{-r_k V}\,\frac{1-e^{-r_k h}}{r_k}
+
+averaged over the population's draws; never is :math:`h \to \infty`. The number of activities is simulated.
+
+What the intervals are: for interest, half-life and the probabilities, the credible interval of the user's own value,
+its latent interest and rate being as unknown as they are; for activities, the predictive interval of the count.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import xarray as xr
+from numpy.typing import NDArray
+
+from bayesdecay import curves, names, units
+from bayesdecay.data.history import Block, History
+from bayesdecay.files import replacing
+from bayesdecay.model import kernel
+from bayesdecay.model.grid import Statistics
+from bayesdecay.model.population import Population
+
+__all__ = [
+    "Forecast",
+    "ScoreOptions",
+    "Scores",
+    "UserDraws",
+    "forecast_counts",
+    "interest_draws",
+    "score",
+    "score_blocks",
+    "user_draws",
+]
+
+Floats = NDArray[np.float64]
+
+# A block's draws are (row, sample) arrays, a few of them: 4,000 rows x 200 draws x 8 bytes is 6 MB each.
+_ROWS = 4_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreOptions:
+    """What to say of each user.
+
+    Parameters
+    ----------
+    horizons : mapping of str to float
+        Label and length [days] of the windows after the cutoff, see :func:`bayesdecay.units.durations`.
+    silent : mapping of str to float
+        Label and length [days] of further silent times after which the interest is wanted.
+    floor : float, optional
+        Interest [activities per day] for ``p_below_floor``.
+    ci_prob : float
+        Probability of the equal-tailed intervals.
+    random_seed : int, optional
+        The same seed gives the same scores.
+
+    Raises
+    ------
+    ValueError
+        If ``ci_prob`` is not inside (0, 1) or the floor not above zero.
+    """
+
+    horizons: Mapping[str, float] = field(default_factory=lambda: units.durations(["30d", "90d"]))
+    silent: Mapping[str, float] = field(default_factory=dict)
+    floor: float | None = None
+    ci_prob: float = 0.9
+    random_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.ci_prob < 1.0:
+            raise ValueError(f"ci_prob must lie between 0 and 1, got {self.ci_prob}")
+        if self.floor is not None and not self.floor > 0.0:
+            raise ValueError(f"floor must be an interest above zero [activities per day], got {self.floor}")
+
+    @property
+    def tails(self) -> tuple[float, float]:
+        """Probabilities of the two ends of an interval."""
+        return (1.0 - self.ci_prob) / 2.0, (1.0 + self.ci_prob) / 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserDraws:
+    """Draws of one block of users, and the averages that have a closed form; see :func:`kernel.draw_users`.
+
+    ``interest`` and ``rate`` (row, sample) [per day]; ``p_return`` (row, horizon); ``p_never`` (row,);
+    ``activities`` (row, sample, horizon), given at least one within the longest horizon; ``spacing`` of the grid's
+    rates in the logarithm.
+    """
+
+    block: Block
+    interest: Floats
+    rate: Floats
+    p_return: Floats
+    p_never: Floats
+    activities: Floats
+    spacing: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """Scores of users: one row a user, in the order of the history.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Columns ``user``, ``interest`` [activities per day], ``half_life`` [days, posterior median: the mean is ruled by
+        users who may never fade], ``p_never``, and for each horizon ``p_return_30d``, ``activities_30d``, ...; each
+        with ``_lower`` and ``_upper``.
+    ci_prob : float
+        Probability of the intervals.
+    """
+
+    table: pa.Table
+    ci_prob: float
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the table as a pandas data frame."""
+        frame: pd.DataFrame = self.table.to_pandas()
+        frame.attrs[names.CI_PROB] = self.ci_prob
+        return frame
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Write the table to a Parquet file, whole or not at all."""
+        with replacing(path) as part:
+            pa.parquet.write_table(self.table, part)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the table to a CSV file, whole or not at all."""
+        with replacing(path) as part:
+            pa.csv.write_csv(self.table, part)
+
+    def _repr_html_(self) -> str:
+        head: str = self.table.slice(0, 8).to_pandas().to_html(float_format="{:.3g}".format, index=False)
+        return f"<p>Scores of {len(self):,} users, {self.ci_prob:.0%} intervals</p>{head}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """Predicted numbers of activities after the cutoff.
+
+    ``pmf`` (user, count): probability of 0, 1, 2, ... activities of each user, in the order of the history;
+    ``total`` (sample,): draws of the sum over all users, each with one draw of the population for all.
+    """
+
+    pmf: Floats
+    total: Floats
+
+    @property
+    def mean(self) -> Floats:
+        """Expected number of activities (user,)."""
+        return self.pmf @ np.arange(self.pmf.shape[1])
+
+
+def score(population: Population, history: History, options: ScoreOptions) -> Scores:
+    """Score every user of a history, those of the fit or new ones.
+
+    Returns
+    -------
+    Scores
+        A tidy table. For tables larger than memory use :func:`score_blocks` and write each block.
+    """
+    return Scores(table=pa.Table.from_batches(score_blocks(population, history, options)), ci_prob=options.ci_prob)
+
+
+def score_blocks(population: Population, history: History, options: ScoreOptions) -> Iterator[pa.RecordBatch]:
+    """Yield the scores of a history block by block, in its order, memory staying that of a few blocks."""
+    columns = {names.CI_PROB: str(options.ci_prob), names.AT: str(history.at)}
+
+    def table(draws: UserDraws, rng: np.random.Generator) -> pa.RecordBatch:
+        found = {names.USER: draws.block.user, **_columns(draws, options, rng)}
+        return pa.RecordBatch.from_pydict(found).replace_schema_metadata(columns)
+
+    yield from _over_blocks(population, history, options, table)
+
+
+def user_draws(population: Population, history: History, options: ScoreOptions) -> xr.Dataset:
+    """Draws of each user's interest, decay rate and return probabilities: dense, for as many users as memory takes.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``interest`` and ``rate`` (sample, user) [per day], ``p_return`` (sample, user, horizon).
+    """
+    parts = list(_over_blocks(population, history, options, lambda draws, _: draws))
+    interest, rate = (np.concatenate([getattr(part, name) for part in parts]).T for name in ("interest", "rate"))
+    lengths = np.array(list(options.horizons.values()))
+    users = np.concatenate([part.block.user.to_numpy(zero_copy_only=False) for part in parts])
+    dims = (names.SAMPLE, names.USER)
+    return xr.Dataset(
+        {
+            names.INTEREST: (dims, interest, {"units": "1/d"}),
+            "rate": (dims, rate, {"units": "1/d"}),
+            names.P_RETURN: ((*dims, names.HORIZON), curves.p_return(interest[..., None], rate[..., None], lengths)),
+        },
+        coords={names.USER: users, names.HORIZON: list(options.horizons)},
+    )
+
+
+def interest_draws(population: Population, history: History, *, random_seed: int | None = None) -> Floats:
+    """Draws of every user's interest at the cutoff (user, sample) [activities per day], dense."""
+    options = ScoreOptions(horizons={}, random_seed=random_seed)
+    parts = list(_over_blocks(population, history, options, lambda draws, _: draws.interest))
+    return np.concatenate(parts) if parts else np.empty((0, population.size))
+
+
+def forecast_counts(
+    population: Population, history: History, length: float, *, random_seed: int | None = None
+) -> Forecast:
+    """Predictive distribution of every user's number of activities within ``length`` [days] after the cutoff."""
+    options = ScoreOptions(horizons={"forecast": length}, random_seed=random_seed)
+
+    def forecast(draws: UserDraws, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        chance = curves.p_return(draws.interest, draws.rate, length)
+        count = draws.activities[:, :, 0].astype(np.int64)
+        shares = chance / chance.shape[1]
+        pmf = np.zeros((count.shape[0], count.max(initial=0) + 1))
+        np.add.at(pmf, (np.arange(count.shape[0])[:, None], count), shares)
+        pmf[:, 0] += 1.0 - shares.sum(axis=1)
+        return pmf, np.where(rng.random(chance.shape) < chance, count, 0).sum(axis=0)
+
+    parts = list(_over_blocks(population, history, options, forecast))
+    width = max(pmf.shape[1] for pmf, _ in parts)
+    pmf = np.concatenate([np.pad(pmf, ((0, 0), (0, width - pmf.shape[1]))) for pmf, _ in parts])
+    return Forecast(pmf=pmf, total=np.sum([total for _, total in parts], axis=0))
+
+
+def _over_blocks[Result](
+    population: Population,
+    history: History,
+    options: ScoreOptions,
+    finish: Callable[[UserDraws, np.random.Generator], Result],
+) -> Iterator[Result]:
+    """Draw and finish the blocks on all cores, a few at a time, and yield them in order."""
+    seed = np.random.SeedSequence(options.random_seed)
+    cores = os.cpu_count() or 1
+
+    def work(block: Block, child: np.random.SeedSequence) -> Result:
+        rng = np.random.default_rng(child)
+        return finish(_draw(population, block, options, rng), rng)
+
+    with ThreadPoolExecutor(cores) as pool:
+        waiting: deque[Future[Result]] = deque()
+        for block in history.blocks(_ROWS):
+            waiting.append(pool.submit(work, block, seed.spawn(1)[0]))
+            if len(waiting) > cores:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _draw(population: Population, block: Block, options: ScoreOptions, rng: np.random.Generator) -> UserDraws:
+    grid = population.scoring_grid()
+    part = Statistics.from_block(block, grid)
+    design, log_weight, log_beta = population.designs(block)
+    interest, rate, p_return, p_never, activities = kernel.draw_users(
+        log_weight,
+        log_beta,
+        population.alpha,
+        population.rho,
+        np.stack([grid.interpolation(rho) for rho in population.rho]),
+        np.log(part.exposure),
+        part.ageing,
+        part.n,
+        block.T,
+        design,
+        grid.rates,
+        np.array(list(options.horizons.values())),
+        rng,
+    )
+    return UserDraws(
+        block=block,
+        interest=interest,
+        rate=rate,
+        p_return=p_return,
+        p_never=p_never,
+        activities=activities,
+        spacing=grid.spacing,
+    )
+
+
+def _columns(draws: UserDraws, options: ScoreOptions, rng: np.random.Generator) -> dict[str, Floats]:
+    """Columns of the score table but the user: each number with the ends of its interval."""
+    interest, rate = draws.interest, draws.rate
+    # The grid stands for a continuum: a draw lies anywhere within its cell, not just on the node.
+    cell = draws.spacing * (rng.random(rate.shape) - 0.5)
+    half_life = np.log(2.0) / (rate * np.exp(cell))
+    found = {
+        **_with_bounds(names.INTEREST, interest.mean(axis=1), interest, options),
+        **_with_bounds(names.HALF_LIFE, np.median(half_life, axis=1), half_life, options),
+        **_with_bounds(names.P_NEVER, draws.p_never, np.exp(-interest / rate), options),
+    }
+    for label, length in options.silent.items():
+        later = curves.interest_after(interest, rate, length)
+        found |= _with_bounds(f"{names.INTEREST}_after_{label}", later.mean(axis=1), later, options)
+    if options.floor is not None:
+        found[names.P_BELOW_FLOOR] = np.mean(interest < options.floor, axis=1)
+    if options.horizons:
+        found |= _horizon_columns(draws, options, rng)
+    return found
+
+
+def _horizon_columns(draws: UserDraws, options: ScoreOptions, rng: np.random.Generator) -> dict[str, Floats]:
+    lengths = np.array(list(options.horizons.values()))
+    chance = curves.p_return(draws.interest, draws.rate, lengths.max())
+    returns = rng.random(chance.shape) < chance
+    found: dict[str, Floats] = {}
+    for h, (label, length) in enumerate(options.horizons.items()):
+        own = curves.p_return(draws.interest, draws.rate, length)
+        found |= _with_bounds(names.per_horizon(names.P_RETURN, label), draws.p_return[:, h], own, options)
+        count = draws.activities[:, :, h]
+        # Weighting the forced first return by its chance spares the mean most of the noise of rare returns.
+        mean = np.mean(chance * count, axis=1)
+        found |= _with_bounds(names.per_horizon(names.ACTIVITIES, label), mean, np.where(returns, count, 0.0), options)
+    return found
+
+
+def _with_bounds(name: str, point: Floats, samples: Floats, options: ScoreOptions) -> dict[str, Floats]:
+    """Return a column and the two ends of its interval, from samples (row, sample)."""
+    method: Literal["inverted_cdf", "linear"] = "inverted_cdf" if name.startswith(names.ACTIVITIES) else "linear"
+    lower, upper = np.quantile(samples, np.array(options.tails), axis=1, method=method)
+    return dict(zip((name, *names.bounds(name)), (point, lower, upper), strict=True))
