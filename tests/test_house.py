@@ -16,7 +16,7 @@ import bayesdecay
 
 PACKAGE = Path(bayesdecay.__file__).parent
 # From left to right; a module imports from its own room and from rooms to its left.
-ROOMS = ["top", "data", "model", "decide", "show", "cli"]
+ROOMS = ["top", "data", "model", "decide", "show", "doors"]
 MODEL_ONLY = {"pymc", "pytensor", "nutpie"}
 
 

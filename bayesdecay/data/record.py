@@ -140,10 +140,17 @@ class History:
 
         Raises
         ------
+        FileNotFoundError
+            If nothing is there.
         DataError
             If the file does not describe a history.
         """
-        table = pq.read_table(path)
+        if not Path(path).exists():
+            raise FileNotFoundError(f"no history at {path}")
+        try:
+            table = pq.read_table(path)
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{path} cannot be read as a history in Parquet: {error}") from error
         metadata = table.schema.metadata or {}
         if _METADATA not in metadata:
             raise DataError(f"{path} is not a history; write one with History.to_parquet, or read_events and summarize")

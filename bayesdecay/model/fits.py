@@ -39,7 +39,7 @@ def load(path: str | Path) -> Fit | dict[str, Fit]:
     tree = read_tree(path)
     if kind_of(tree) is not None:
         return _fit(tree)
-    return {name: _fit(xr.DataTree.from_dict(node.to_dict())) for name, node in tree.children.items()}
+    return {name: _fit(xr.DataTree.from_dict(node.to_dict(relative=True))) for name, node in tree.children.items()}
 
 
 def save_fits(fits: Mapping[str, Fit], path: str | Path) -> Path:

@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 
 from bayesdecay import names
 from bayesdecay.errors import DataError, unknown_name
+from bayesdecay.model.expression import FUNCTIONS, INTERCEPT, columns_of, read_terms, written
 
 __all__ = ["Columns", "Design", "Formula", "Terms"]
 
 Floats = NDArray[np.float64]
-_GROUP_TERM = re.compile(r"\+?\s*\(([^|()]*(?:\([^()]*\)[^|()]*)*)\|\s*(\w+)\s*\)")
-_FUNCTIONS = {"log1p": np.log1p, "log": np.log, "sqrt": np.sqrt, "exp": np.exp}
+_GROUP_TERM = re.compile(r"\+?\s*\(([^|()]*(?:\([^()]*\)[^|()]*)*)\|\s*(?:(\w+)|`([^`]+)`)\s*\)")
+# They name the row and its outcome.
+_NO_FEATURES = {names.USER, names.AT, names.RETURNED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,11 @@ class Formula:
     group: str | None
     interest: bool
 
+    def __post_init__(self) -> None:
+        for name in columns_of(read_terms(self.fixed)) | columns_of(read_terms(self.pooled)) | {self.group}:
+            if name in _NO_FEATURES:
+                raise ValueError(f"formula: {name!r} names a row or is its outcome, and cannot be a feature or a group")
+
     @classmethod
     def parse(cls, text: str) -> Formula:
         """Read a formula.
@@ -47,7 +54,8 @@ class Formula:
         Raises
         ------
         ValueError
-            If the left side is not ``returned``, interest stands in a product, or several groups are given.
+            If the left side is not ``returned``, interest stands in a product or a bracket, several brackets are
+            given, the intercept is taken out, or a term is not one that :mod:`bayesdecay.model.expression` lists.
         """
         left, tilde, right = text.partition("~")
         if not tilde or left.strip() != names.RETURNED:
@@ -55,27 +63,41 @@ class Formula:
         brackets = _GROUP_TERM.findall(right)
         if len(brackets) > 1:
             raise ValueError(f"one term in brackets such as (1 | segment) is possible, got {len(brackets)}: {text!r}")
-        pooled, group = brackets[0] if brackets else ("", None)
-        fixed = _GROUP_TERM.sub("", right).strip() or "1"
-        if "|" in fixed:
+        pooled, plain, quoted = brackets[0] if brackets else ("", "", "")
+        outside = _GROUP_TERM.sub("", right)
+        if "|" in outside:
             raise ValueError(f"the term in brackets cannot be read in {text!r}; write it as (1 + recency | segment)")
-        terms = [str(term) for term in formulaic.Formula(fixed, _ordering="none")]
-        if any(names.INTEREST in re.findall(r"\w+", term) and term != names.INTEREST for term in terms):
-            raise ValueError(f"interest is latent and can only be a term of its own, not part of a product: {text!r}")
-        kept = [term for term in terms if term not in ("1", names.INTEREST)]
-        return cls(
-            fixed=" + ".join(kept),
-            pooled=" + ".join(term for term in map(str.strip, pooled.split("+")) if term not in ("", "1")),
-            group=group,
-            interest=names.INTEREST in terms,
-        )
+        fixed, interest = _split(outside, text)
+        varying, latent = _split(pooled, text)
+        if latent:
+            raise ValueError(f"interest is latent and cannot differ by group; take it out of the brackets: {text!r}")
+        return cls(fixed=fixed, pooled=varying, group=plain or quoted or None, interest=interest)
 
     @classmethod
     def of_features(cls, features: Sequence[str], *, group: str | None = None) -> Formula:
-        """Make the formula of a plain list of features, ``interest`` possibly among them."""
+        """Make the formula of a plain list of features, ``interest`` possibly among them.
+
+        Raises
+        ------
+        ValueError
+            If a name has a backtick in it, or is that of the user, the cutoff or the outcome.
+        """
         kept = [name for name in features if name != names.INTEREST]
-        quoted = " + ".join(f"`{name}`" for name in kept)
+        if any("`" in name for name in kept):
+            raise ValueError(f"features cannot have a backtick in their name, got {kept}; rename the column")
+        quoted = " + ".join(name if name.isidentifier() else f"`{name}`" for name in kept)
         return cls(fixed=quoted, pooled="", group=group, interest=names.INTEREST in features)
+
+
+def _split(terms: str, text: str) -> tuple[str, bool]:
+    """Part terms into those of columns, without the intercept, and whether interest is among them."""
+    formula = read_terms(terms)
+    if INTERCEPT not in map(str, formula):
+        raise ValueError(f"the intercept belongs to the model; take '0' or '- 1' out of {text!r}")
+    if any(names.INTEREST in columns_of(formulaic.Formula([term])) and str(term) != names.INTEREST for term in formula):
+        raise ValueError(f"interest is latent and can only be a term of its own, not part of a product: {text!r}")
+    columns = [term for term in formula if str(term) not in (INTERCEPT, names.INTEREST)]
+    return written(columns), names.INTEREST in map(str, formula)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,14 +122,18 @@ class Columns:
         DataError
             If a feature is missing in some rows or the same in all.
         ValueError
-            If a feature is unknown, or a transformation would have to remember the data it was made on.
+            If a feature is unknown.
         """
+        used = columns_of(read_terms(terms))
         levels = {
-            str(name): tuple(sorted(map(str, column.dropna().unique())))
+            str(name): tuple(sorted(column.dropna().astype("str").unique()))
             for name, column in table.items()
-            if not pd.api.types.is_numeric_dtype(column) and str(name) in re.findall(r"\w+", terms)
+            if not pd.api.types.is_numeric_dtype(column) and name in used
         }
-        matrix = _matrix(terms, _with_levels(table, levels), stateless=True)
+        times = [name for name in levels if pd.api.types.is_datetime64_any_dtype(table[name])]
+        if times:
+            raise DataError(f"snapshots: {', '.join(times)} is a time; make it a number, such as the days since then")
+        matrix = _matrix(terms, _with_levels(table, levels))
         values = matrix.to_numpy(dtype=np.float64)
         scale = values.std(axis=0)
         constant = [str(name) for name, spread in zip(matrix.columns, scale, strict=True) if spread == 0]
@@ -119,7 +145,7 @@ class Columns:
     def standardised(self, table: pd.DataFrame) -> Floats:
         """Matrix (row, column) of a table, on the scale of the fit's data."""
         matrix = _matrix(self.terms, _with_levels(table, self.levels))
-        return (matrix.reindex(columns=list(self.labels)).to_numpy(dtype=np.float64) - self.center) / self.scale
+        return (matrix[list(self.labels)].to_numpy(dtype=np.float64) - self.center) / self.scale
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a file."""
@@ -228,31 +254,33 @@ def _with_levels(table: pd.DataFrame, levels: Mapping[str, tuple[str, ...]]) -> 
     """Turn text columns into categories with the fit's levels; a level it has not seen is refused."""
     changed = {}
     for name, known in levels.items():
+        if name not in table:
+            raise unknown_name("feature", name, map(str, table.columns))
         column = table[name].astype("str")
         new = sorted(set(column.dropna()) - set(known))
         if new:
             raise DataError(f"snapshots: column {name!r} has values the fit has not seen ({', '.join(new[:5])})")
+        if column.isna().any():  # or they would count as the first level
+            raise DataError(f"snapshots: {name} is missing in {column.isna().sum()} rows; fill it or leave it out")
         changed[name] = pd.Categorical(column, categories=list(known))
     return table.assign(**changed)
 
 
-def _matrix(terms: str, table: pd.DataFrame, *, stateless: bool = False) -> pd.DataFrame:
+def _matrix(terms: str, table: pd.DataFrame) -> pd.DataFrame:
     """Evaluate the terms; the intercept is the model's own."""
     if not terms:
         return pd.DataFrame(index=table.index)
+    formula = read_terms(f"{INTERCEPT} + {terms}")
+    for name in sorted(columns_of(formula) - set(table.columns)):
+        raise unknown_name("feature", name, map(str, table.columns))
     try:
-        matrix = formulaic.Formula(f"1 + {terms}").get_model_matrix(table, context=_FUNCTIONS, na_action="ignore")
-    except formulaic.errors.FactorEvaluationError as error:
-        missing = re.search(r"name '(\w+)' is not defined|`(\w+)`", str(error))
-        name = next((part for part in missing.groups() if part), terms) if missing else terms
-        raise unknown_name("feature", name, map(str, table.columns)) from error
-    if stateless and any(matrix.model_spec.transform_state.values()):
-        raise ValueError(
-            f"the formula {terms!r} has a transformation that depends on the data (such as poly or center); "
-            f"features are standardised inside, use {', '.join(_FUNCTIONS)} or transform the column beforehand"
-        )
+        with np.errstate(all="ignore"):  # the logarithm of 0 is told below, with the column's name
+            matrix = formula.get_model_matrix(table, context=FUNCTIONS, na_action="ignore")
+    except formulaic.errors.FormulaicError as error:
+        raise ValueError(f"the terms {terms!r} cannot be computed from the snapshots: {error}") from error
     frame = pd.DataFrame(matrix).drop(columns="Intercept")
-    bad = [str(name) for name, column in frame.items() if not np.isfinite(column.to_numpy(dtype=float)).all()]
+    finite = {str(name): np.isfinite(column.to_numpy(dtype=float, na_value=np.nan)) for name, column in frame.items()}
+    bad = [name for name, rows in finite.items() if not rows.all()]
     if bad:
         raise DataError(f"snapshots: {', '.join(bad)} is missing or infinite in some rows; fill it or leave it out")
     return frame

@@ -93,7 +93,7 @@ class Verdict:
         checks = (
             (self.worst_rhat <= 1.01, f"R-hat is {self.worst_rhat:.3f}, above 1.01: raise tune and draws"),
             (
-                min(self.least_ess_bulk, self.least_ess_tail) >= 100 * self.chains,
+                self.least_ess_bulk >= 100 * self.chains and self.least_ess_tail >= 100 * self.chains,
                 f"{ess} is below {100 * self.chains}: raise draws",
             ),
             (
@@ -149,7 +149,7 @@ def summary_table(tree: xr.DataTree, verdict: Verdict, *, ci_prob: float = 0.9) 
     posterior = tree["posterior"].to_dataset()
     tail = 100 * (1 - ci_prob) / 2
     table = az.summary(posterior, ci_prob=ci_prob, ci_kind="eti", round_to="none", kind="stats")
-    diagnostics = az.summary(posterior, round_to="none", kind="diagnostics")
+    diagnostics = az.summary(_varying(posterior), round_to="none", kind="diagnostics")
     lower, upper = (column for column in table.columns if str(column).startswith("eti"))
     table = table.rename(columns={lower: f"{tail:g} %", upper: f"{100 - tail:g} %"})
     table = table.join(diagnostics[["r_hat", "ess_bulk", "ess_tail"]])
@@ -201,10 +201,12 @@ def read_tree(path: str | Path) -> xr.DataTree:
     source = Path(path)
     if not source.exists():
         raise FileNotFoundError(f"no fit at {source}")
+    how: dict[str, Any] = {"engine": "h5netcdf"}
     if source.suffix == ".zarr":
         _require_zarr()
+        how = {"engine": "zarr", "consolidated": False}
     try:
-        with xr.open_datatree(source, engine="zarr" if source.suffix == ".zarr" else "h5netcdf") as opened:
+        with xr.open_datatree(source, **how) as opened:
             tree = opened.load()
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{source} cannot be read as a saved fit: {error}") from error

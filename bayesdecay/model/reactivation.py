@@ -42,7 +42,7 @@ from bayesdecay.model.sampling import Sampling, draw_posterior
 from bayesdecay.model.scoring import Scores, interest_draws
 from bayesdecay.model.variables import pooled, variable
 
-__all__ = ["ReactivationFit", "ReactivationModel"]
+__all__ = ["ReactivationFit", "ReactivationModel", "score_reactivation"]
 
 Floats = NDArray[np.float64]
 
@@ -265,6 +265,9 @@ class ReactivationFit:
         if len(snapshots.histories) != 1:
             raise ValueError(f"expected snapshots at one cutoff, got {len(snapshots.histories)}")
         self.verdict.require(allow_unconverged=allow_unconverged)
+        # A draw of one fit goes with a draw of the other: as many as the shorter has.
+        own = self.idata["posterior"].sizes
+        draws = min(draws, own[names.CHAIN] * own[names.DRAW])
         log_interest = _log_interest(snapshots, decay, random_seed, draws=draws, allow_unconverged=allow_unconverged)
         p = expit(self._logit(snapshots.table, log_interest))
         users = snapshots.table[names.USER].to_numpy()
@@ -303,8 +306,9 @@ class ReactivationFit:
 def score_reactivation(p: xr.DataArray, *, ci_prob: float = 0.9) -> Scores:
     """Mean and credible interval of each user's P(reactivation), from its draws (sample, user)."""
     name = names.per_horizon(names.P_REACTIVATION, p.attrs["horizon"])
-    lower, upper = p.quantile([(1 - ci_prob) / 2, (1 + ci_prob) / 2], dim=names.SAMPLE).to_numpy()
-    values = (p.mean(names.SAMPLE).to_numpy(), lower, upper)
+    draws = p.transpose(names.SAMPLE, names.USER).to_numpy()
+    lower, upper = np.quantile(draws, [(1 - ci_prob) / 2, (1 + ci_prob) / 2], axis=0)
+    values = (draws.mean(axis=0), lower, upper)
     columns = dict(zip((name, *names.bounds(name)), values, strict=True))
     return Scores(table=pa.table({names.USER: pa.array(p[names.USER].to_numpy()), **columns}), ci_prob=ci_prob)
 

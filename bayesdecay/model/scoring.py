@@ -206,10 +206,11 @@ def user_draws(population: Population, history: History, options: ScoreOptions) 
     xarray.Dataset
         ``interest`` and ``rate`` (sample, user) [per day], ``p_return`` (sample, user, horizon).
     """
-    parts = list(_over_blocks(population, history, options, lambda draws, _: draws))
-    interest, rate = (np.concatenate([getattr(part, name) for part in parts]).T for name in ("interest", "rate"))
+    parts = list(_over_blocks(population, history, options, lambda draws, _: (draws.interest, draws.rate)))
+    nobody = np.empty((0, population.size))
+    interest, rate = (np.concatenate([nobody, *(part[i] for part in parts)]).T for i in (0, 1))
     lengths = np.array(list(options.horizons.values()))
-    users = np.concatenate([part.block.user.to_numpy(zero_copy_only=False) for part in parts])
+    users = history.table[names.USER].to_pandas().to_numpy()
     dims = (names.SAMPLE, names.USER)
     return xr.Dataset(
         {

@@ -52,8 +52,8 @@ _float_of: Any = intrinsic(_float)
 
 @_inline
 def exp(x: float) -> float:
-    """Exponential of ``x`` on [-708, 708]; smaller arguments give about 3e-308."""
-    x = max(x, -708.0)
+    """Exponential of ``x`` on [-708, 709]; smaller arguments give about 3e-308, larger ones about 8e307."""
+    x = min(max(x, -708.0), 709.0)
     shifted = x * _LOG2_E + _ROUND
     k = shifted - _ROUND
     r = (x - k * _LN2_HIGH) - k * _LN2_LOW

@@ -1,0 +1,109 @@
+"""The report's section about the decision: whom to contact, what that may bring, and what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bayesdecay.decide.plan import CONTACTS, COST, CVAR, EXTRA_RETURNS, P_LOSS, P_PROFIT, PROFIT, SPEND, Plan
+from bayesdecay.names import P_REACTIVATION, USER, bounds
+from bayesdecay.show import plots
+from bayesdecay.show.outlook import profit_by_contacts, profit_histogram
+from bayesdecay.show.views import Box, FigureView, Part, Section, TableView, Text, drawn, tabulated
+from bayesdecay.show.words import count, interval_of, level, money, moneyed, percent
+
+__all__ = ["assumption", "contact_section", "recommendation"]
+
+_TOP = 10
+
+
+def contact_section(plan: Plan | None) -> Section:
+    """Whom to contact; one sentence where nothing was planned."""
+    if plan is None:
+        text = "No campaign was planned; give the cost of a contact and the value of a return to get an audience."
+        return Section(name="contact", title="Whom to contact", parts=(Text(text=text),))
+    parts: tuple[Part, ...] = (Text(text=recommendation(plan)), assumption(plan), _audiences(plan))
+    if len(plan.audience):
+        parts = (*parts, _profit_figure(plan), _contacts_figure(plan), _audience(plan))
+    return Section(name="contact", title="Whom to contact", parts=parts)
+
+
+def recommendation(plan: Plan) -> str:
+    """The plan in plain words, but for the assumption, which stands in a box of its own."""
+    return plan.statement.removesuffix(f" In this plan, {plan.campaign.effect.statement(plan.ci_prob)}.")
+
+
+def assumption(plan: Plan) -> Box:
+    """What the plan rests on, where nobody can overlook it."""
+    effect = plan.campaign.effect
+    told = effect.statement(plan.ci_prob)
+    reason = f"Why this is assumed: {effect.reason}." if effect.reason else ""
+    return Box(
+        tone="assumption", title="Assumption", items=(f"{told[0].upper()}{told[1:]}.", *([reason] if reason else []))
+    )
+
+
+def _audiences(plan: Plan) -> TableView:
+    worst = f"{100 * (1 - plan.risk_level):.3g} %"
+    return tabulated(
+        plan.baselines().reset_index(),
+        f"The chosen audience beside simpler ones: expected values [{level(plan.ci_prob)} interval]; money in the "
+        "campaign's own unit",
+        {
+            "Audience": "audience",
+            "Contacts": lambda row: count(row[CONTACTS]),
+            "Spend": lambda row: money(row[SPEND]),
+            "Profit": _amount(PROFIT),
+            "Returns gained": interval_of(EXTRA_RETURNS),
+            "P(loss)": lambda row: percent(row[P_LOSS]),
+            f"Mean profit in the worst {worst} (CVaR)": lambda row: money(row[CVAR]),
+        },
+    )
+
+
+def _amount(column: str) -> Callable[[Mapping[str, Any]], str]:
+    """Write an amount of money with its interval."""
+    return lambda row: moneyed(row[column], *(row[name] for name in bounds(column)))
+
+
+def _profit_figure(plan: Plan) -> FigureView:
+    row = plan.summary()
+    worst = f"{100 * (1 - plan.risk_level):.3g} %"
+    marks = {"expected": float(row[PROFIT]), f"mean of the worst {worst} (CVaR)": float(row[CVAR])}
+    histogram = profit_histogram(plan)
+    return drawn(
+        lambda ax: plots.plot_profit(histogram, marks, ax=ax),
+        name="profit",
+        half=True,
+        caption=f"Profit of the whole campaign. P(loss) = {percent(row[P_LOSS])}: the hatched part.",
+        alt=f"Histogram of the campaign's profit: expected {moneyed(row[PROFIT], *(row[b] for b in bounds(PROFIT)))}, "
+        f"probability of a loss {percent(row[P_LOSS])}, mean of the worst {worst} {money(row[CVAR])}.",
+    )
+
+
+def _contacts_figure(plan: Plan) -> FigureView:
+    contacts, chosen = profit_by_contacts(plan), len(plan.audience)
+    best = contacts.loc[contacts[PROFIT].idxmax()]
+    return drawn(
+        lambda ax: plots.plot_contacts(contacts, chosen=chosen, ax=ax),
+        name="contacts",
+        half=True,
+        caption="Expected profit by the number of contacts, the most profitable first, whatever the budget.",
+        alt=f"Curve of expected profit by contacts: it peaks at {money(best[PROFIT])} with about "
+        f"{count(best['contacts'])} contacts; {count(chosen)} are chosen.",
+    )
+
+
+def _audience(plan: Plan) -> TableView:
+    first = plan.audience.head(_TOP)
+    return tabulated(
+        first,
+        f"The first {len(first)} of the {count(len(plan.audience))} users to contact",
+        {
+            "User": USER,
+            "P(return) if left alone": interval_of(P_REACTIVATION),
+            "Profit of the contact": _amount(PROFIT),
+            "P(it pays)": lambda row: percent(row[P_PROFIT]),
+            "Cost": lambda row: money(row[COST]),
+        },
+    )

@@ -1,0 +1,135 @@
+"""The report's section about trust: how such statements did on what the model had not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bayesdecay.names import bounds
+from bayesdecay.show import plots
+from bayesdecay.show.checks import ForecastCheck
+from bayesdecay.show.views import FigureView, Listing, Section, TableView, Text, drawn, tabulated
+from bayesdecay.show.words import count, counted, date, level, percent, span
+
+__all__ = ["held_out_section"]
+
+
+def held_out_section(check: ForecastCheck | None) -> Section:
+    """Scores, calibration and totals beside what was seen; one sentence where there was nothing to see."""
+    title = "How well such statements did"
+    if check is None:
+        text = "No held-out check was made: nothing in the log was left to compare the statements with."
+        return Section(name="held-out", title=title, parts=(Text(text=text),))
+    intro = (
+        f"{count(check.users)} users were forecast from what was known on {date(check.at)}, and compared with the "
+        f"{span(check.length)} that followed and that the model had not seen."
+    )
+    return Section(
+        name="held-out",
+        title=title,
+        parts=(
+            Text(text=intro),
+            Listing(items=check.verdict),
+            _scores(check),
+            _honesty(check),
+            _calibration(check),
+            _total(check),
+            _by_history(check),
+            _windows(check),
+        ),
+    )
+
+
+def _scores(check: ForecastCheck) -> TableView:
+    return tabulated(
+        check.table.reset_index(),
+        "Forecasters compared by scores of users' numbers of activities (CRPS, log score) and of whether there is any "
+        "(Brier score, log loss): mean ± standard error, smaller is better",
+        {
+            "Forecaster": "forecaster",
+            "CRPS": _with_error("crps"),
+            "Log score": _with_error("log_score"),
+            "Brier score": _with_error("brier"),
+            "Log loss": _with_error("log_loss"),
+        },
+    )
+
+
+def _honesty(check: ForecastCheck) -> TableView:
+    return tabulated(
+        check.table.reset_index(),
+        f"Whether their probabilities, {level(check.ci_prob)} intervals and totals held; "
+        f"{count(check.table['seen'].iloc[0])} activities were seen",
+        {
+            "Forecaster": "forecaster",
+            "Calibration error": _with_error("calibration_error"),
+            "By chance alone": lambda row: f"{row['calibration_chance']:.3f}",
+            "Coverage": _with_error("coverage"),
+            "Coverage claimed": lambda row: f"{row['claimed']:.3f}",
+            "Mean width": lambda row: f"{row['width']:.1f}",
+            "Total predicted": lambda row: counted(row["total"], *(row[name] for name in bounds("total"))),
+        },
+    )
+
+
+def _calibration(check: ForecastCheck) -> FigureView:
+    bins = check.calibration
+    told = "; ".join(f"{percent(row.predicted)} forecast, {percent(row.observed)} seen" for row in bins.itertuples())
+    return drawn(
+        lambda ax: plots.plot_calibration(bins, ax=ax),
+        name="calibration",
+        half=True,
+        size=(4.4, 4.0),
+        caption="Forecast probability of any activity beside the share of users who were active, by tenths of the "
+        f"users, with {level(check.ci_prob)} binomial intervals. On the dashed line a forecast is right.",
+        alt=f"Calibration: {told}.",
+    )
+
+
+def _total(check: ForecastCheck) -> FigureView:
+    last = check.total.iloc[-1]
+    told = f"{counted(last['predicted'], last['predicted_lower'], last['predicted_upper'])} predicted"
+    return drawn(
+        lambda ax: plots.plot_total(check.total, ax=ax),
+        name="total",
+        half=True,
+        size=(4.4, 4.0),
+        caption=f"Activities of all users since the cutoff: predicted with {level(check.ci_prob)} interval, and seen.",
+        alt=f"After {span(last['to'])} {told}, {count(last['seen'])} seen.",
+    )
+
+
+def _by_history(check: ForecastCheck) -> TableView:
+    return tabulated(
+        check.by_history,
+        "By the number of activities that a user had after the first one, until the cutoff; mean ± standard error",
+        {
+            "Past activities": "past_activities",
+            "Users": lambda row: count(row["users"]),
+            "P(active) forecast": lambda row: percent(row["predicted"]),
+            "Were active": lambda row: f"{100 * row['observed']:.1f} ± {100 * row['observed_se']:.1f} %",
+            "Brier score": _with_error("brier"),
+            "Coverage": _with_error("coverage"),
+            "Coverage claimed": lambda row: f"{row['claimed']:.3f}",
+        },
+    )
+
+
+def _windows(check: ForecastCheck) -> TableView:
+    return tabulated(
+        check.total.assign(window=[f"{row['from']:g} to {row['to']:g}" for _, row in check.total.iterrows()]),
+        "Activities of all users, by days after the cutoff",
+        {
+            "Days": "window",
+            "Predicted": lambda row: count(row["predicted_within"]),
+            "Seen": lambda row: count(row["seen_within"]),
+            "Predicted since the cutoff": lambda row: counted(
+                row["predicted"], row["predicted_lower"], row["predicted_upper"]
+            ),
+            "Seen since the cutoff": lambda row: count(row["seen"]),
+        },
+    )
+
+
+def _with_error(name: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda row: f"{row[name]:.3f} ± {row[f'{name}_se']:.3f}"

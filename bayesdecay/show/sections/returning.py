@@ -1,0 +1,187 @@
+"""The report's section about returns: all users, and the lapsed ones with what goes with their return."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from bayesdecay import names
+from bayesdecay.show import plots, users
+from bayesdecay.show.content import Digest, Fitted, ReportContent
+from bayesdecay.show.views import FigureView, Part, Section, TableView, Text, drawn, tabulated
+from bayesdecay.show.words import count, counted, date, interval_of, level, number, of_all, percent, span, with_interval
+from bayesdecay.units import days
+
+__all__ = ["returning_section"]
+
+_TOP = 10
+
+
+def returning_section(content: ReportContent, digest: Digest) -> Section:
+    """Who comes back: all users, and the lapsed ones with what speaks for their return."""
+    table = content.scores.table
+    parts: list[Part] = []
+    if digest.longest is None:
+        parts.append(Text(text="The scores hold no horizon, so nothing is said about returns; score with horizons."))
+    else:
+        parts += [_returns_table(content, digest), *_return_figures(content, digest), _top_table(content, digest)]
+    labels = users.horizons(table, names.P_REACTIVATION)
+    if not labels and not content.reactivation:
+        parts.append(Text(heading="Lapsed users", text="No reactivation model was fitted for the lapsed users."))
+    for label in labels:
+        parts += _lapsed_parts(content, label)
+    for label, fit in content.reactivation.items():
+        parts.append(_coefficients(fit, label, content.scores.ci_prob))
+    return Section(name="returning", title="Who comes back", parts=tuple(parts))
+
+
+def _returns_table(content: ReportContent, digest: Digest) -> TableView:
+    table, total = content.scores.table, len(content.history)
+    frame = digest.returns.assign(
+        activities=[table[names.per_horizon(names.ACTIVITIES, label)].to_numpy().sum() for label in digest.labels]
+    )
+    return tabulated(
+        frame,
+        f"Expected returns of all {count(total)} users after {date(content.history.at)}, with the "
+        f"{level(content.scores.ci_prob)} interval",
+        {
+            "Within": lambda row: span(digest.labels[row[names.HORIZON]]),
+            "Users active at least once": lambda row: counted(row["users"], row["users_lower"], row["users_upper"]),
+            "Share of all users": lambda row: percent(row["users"] / total),
+            "Their activities": lambda row: count(row["activities"]),
+        },
+    )
+
+
+def _return_figures(content: ReportContent, digest: Digest) -> tuple[FigureView, ...]:
+    label, table = str(digest.longest), content.scores.table
+    column, within = names.per_horizon(names.P_RETURN, label), span(digest.labels[label])
+    histogram, ranked = users.probability_histogram(table, column), users.ranking(table, column)
+    what = f"probability of a return within {within}"
+    high = histogram["users"][histogram["from"] >= 0.5].sum()
+    return (
+        drawn(
+            lambda ax: plots.plot_probabilities(histogram, what=what, ax=ax),
+            name="p-return",
+            half=True,
+            caption=f"Users by their {what}.",
+            alt=f"Histogram of the {what}: {of_all(high, len(table))} users have 50 % or more.",
+        ),
+        drawn(
+            lambda ax: plots.plot_ranking(ranked, what=what, ax=ax),
+            name="ranking",
+            half=True,
+            caption=f"The same, the likeliest first; the band is the mean {level(content.scores.ci_prob)} interval.",
+            alt=f"Falling curve of the {what}, from {percent(ranked['p'].iloc[0])} to {percent(ranked['p'].iloc[-1])}.",
+        ),
+    )
+
+
+def _top_table(content: ReportContent, digest: Digest) -> TableView:
+    label = str(digest.longest)
+    best = _with_history(users.top(content.scores.table, names.per_horizon(names.P_RETURN, label), _TOP), content)
+    columns = {
+        f"P(return in {horizon})": interval_of(names.per_horizon(names.P_RETURN, horizon)) for horizon in digest.labels
+    }
+    return tabulated(
+        best,
+        f"The {len(best)} users most likely to return within {span(digest.labels[label])}",
+        {
+            "User": names.USER,
+            "Last activity": "last_seen",
+            "Past activities": lambda row: count(row[names.N]),
+            "Interest per 30 days": interval_of(names.INTEREST, 30.0),
+            **columns,
+            f"Activities in {label}": _activities(names.per_horizon(names.ACTIVITIES, label)),
+        },
+    )
+
+
+def _lapsed_parts(content: ReportContent, label: str) -> tuple[Part, ...]:
+    table, column = content.scores.table, names.per_horizon(names.P_REACTIVATION, label)
+    known, within = table[column].drop_null().to_numpy(), span(days(label))
+    if not known.size:
+        return (Text(heading=f"Lapsed users, within {within}", text="No user is lapsed at the cutoff."),)
+    histogram = users.probability_histogram(table, column)
+    best = _with_history(users.top(table, column, _TOP), content)
+    return (
+        Text(
+            heading=f"Lapsed users, within {within}",
+            text=f"Of {count(known.size)} lapsed users {count(known.sum())} are expected to return within {within} if "
+            f"they are left alone ({percent(known.mean())}; of the likeliest tenth, {percent(_top_tenth(known))}).",
+        ),
+        drawn(
+            lambda ax: plots.plot_probabilities(histogram, what=f"probability of a return within {within}", ax=ax),
+            name=f"reactivation-{label}",
+            size=(5.4, 2.3),
+            caption=f"Lapsed users by their probability of returning within {within} if left alone.",
+            alt=f"Histogram of P(reactivation within {within}) of {count(known.size)} users.",
+        ),
+        tabulated(
+            best,
+            f"The {len(best)} lapsed users most likely to return within {within}",
+            {
+                "User": names.USER,
+                "Last activity": "last_seen",
+                "Past activities": lambda row: count(row[names.N]),
+                "Interest per 30 days": interval_of(names.INTEREST, 30.0),
+                "P(reactivation)": interval_of(column),
+            },
+        ),
+    )
+
+
+def _coefficients(fit: Fitted, label: str, ci_prob: float) -> TableView:
+    """Coefficients of a fit as factors on the odds of returning."""
+    summary = fit.summary(ci_prob=ci_prob, allow_unconverged=True)
+    lower, upper = (column for column in summary.columns if str(column).endswith(" %"))
+    frame = summary.reset_index(names="parameter").rename(columns={lower: "lower", upper: "upper"})
+    frame["called"] = [_called(str(name)) for name in frame["parameter"]]
+
+    def effect(row: dict[str, Any]) -> str:
+        return with_interval(row["mean"], row["lower"], row["upper"])
+
+    def odds(row: dict[str, Any]) -> str:
+        slope = str(row["parameter"]).startswith("slope")
+        return with_interval(*np.exp([row["mean"], row["lower"], row["upper"]])) if slope else ""
+
+    def step(row: dict[str, Any]) -> str:
+        return number(row["unit"]) if math.isfinite(row.get("unit", math.nan)) else ""
+
+    return tabulated(
+        frame,
+        f"What goes with a return of lapsed users within {span(days(label))}: coefficients on the log-odds, mean "
+        f"[{level(ci_prob)} interval]; "
+        "features are standardised, a step is one standard deviation of the feature. Association, not effect.",
+        {"Coefficient": "called", "Log-odds": effect, "Factor on the odds, a step": odds, "Size of a step": step},
+    )
+
+
+def _activities(column: str) -> Callable[[Mapping[str, Any]], str]:
+    """Write a mean number of activities with its interval, whose ends are whole numbers."""
+    lower, upper = names.bounds(column)
+    return lambda row: f"{row[column]:.1f} [{count(row[lower])}, {count(row[upper])}]"
+
+
+def _called(parameter: str) -> str:
+    """Name a coefficient by its feature."""
+    if parameter == "slope_interest":
+        return "log of the interest"
+    return parameter.removeprefix("slope[").removesuffix("]") if parameter.startswith("slope[") else parameter
+
+
+def _with_history(scores: pa.Table, content: ReportContent) -> pd.DataFrame:
+    """Rows of the scores with the number of past activities and the day of the last one."""
+    known = content.history.select(scores[names.USER]).table
+    frame: pd.DataFrame = scores.to_pandas()
+    seen = [date(when, short=True) for when in known[names.LAST].to_pylist()]
+    return frame.assign(**{names.N: known[names.N].to_numpy(), "last_seen": seen})
+
+
+def _top_tenth(p: np.ndarray) -> float:
+    return float(np.sort(p)[-max(p.size // 10, 1) :].mean())

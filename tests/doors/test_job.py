@@ -1,0 +1,183 @@
+"""The main job with fits made before: any ids, no campaign, nobody lapsed, a log too short; all or nothing."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import bayesdecay as bd
+from bayesdecay import units
+from bayesdecay.doors import job as jobs
+from bayesdecay.doors.job import Job, run_job, write_job
+from tests.doors.conftest import AT, HORIZONS, LAPSED, SEED, Shop
+
+CAMPAIGN = bd.Campaign(cost=0.5, value=20.0, budget=30.0, horizon="30d")
+
+
+@pytest.fixture(scope="session")
+def fits(shop: Shop) -> dict:
+    return {"decay": bd.load(shop.out / "decay.nc"), "reactivation": bd.load(shop.out / "reactivation.nc")}
+
+
+@pytest.fixture(scope="session")
+def log(shop: Shop) -> bd.Events:
+    return bd.read_events(shop.log, user="customer", time="ordered_at")
+
+
+def asked(**changes) -> Job:
+    usual = {"at": AT, "lapsed_after": LAPSED, "horizons": units.durations(HORIZONS), "campaign": CAMPAIGN}
+    return Job(**{**usual, "random_seed": SEED, **changes})
+
+
+def numbers(table: pa.Table) -> pd.DataFrame:
+    return table.drop_columns(["user"]).to_pandas()
+
+
+def test_fits_made_before_give_the_scores_of_the_run(shop, log, fits):
+    result = run_job(log, asked(), **fits)
+    assert result.decay is fits["decay"]
+    assert result.notes == ()
+    written = pq.read_table(shop.out / "scores.parquet")
+    pd.testing.assert_frame_equal(result.scores.to_pandas(), written.to_pandas())
+
+
+def as_type(shop: Shop, kind: str) -> tuple[pa.Array, dict]:
+    """Ids of another type for the same events, and the users' number by id; in the same order of users."""
+    number = shop.events["customer"].str[:4].astype(int).to_numpy()
+    if kind == "uuid":
+        ids = [uuid.UUID(int=int(i)) for i in number]
+        return pa.array([one.bytes for one in ids], pa.uuid()), dict(zip(ids, number, strict=True))
+    if kind == "uuid objects":
+        ids = [uuid.UUID(int=int(i)) for i in number]
+        return np.array(ids, dtype=object), dict(zip(ids, number, strict=True))
+    if kind == "int32":
+        return pa.array(number, pa.int32()), {int(i): int(i) for i in number}
+    if kind == "bytes":
+        ids = [b"%04d" % i for i in number]
+        return pa.array(ids, pa.binary()), dict(zip(ids, number, strict=True))
+    instants = pd.Timestamp("2020-01-01") + pd.to_timedelta(number, unit="D")
+    return pa.array(instants), dict(zip(instants, number, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["uuid", "uuid objects", "int32", "bytes", "timestamp"])
+def test_users_keep_their_own_ids(shop, fits, tmp_path, kind):
+    ids, number = as_type(shop, kind)
+    if isinstance(ids, np.ndarray):
+        source = pd.DataFrame({"user": ids, "time": shop.events["ordered_at"]})
+    else:
+        source = pa.table({"user": ids, "time": pa.array(shop.events["ordered_at"])})
+    log = bd.read_events(source)
+    result = run_job(log, asked(), **fits)
+    write_job(log, asked(), result, tmp_path / "out")
+    usual, found = pq.read_table(shop.out / "scores.parquet"), pq.read_table(tmp_path / "out" / "scores.parquet")
+    if not isinstance(ids, np.ndarray):
+        wanted = pa.timestamp("us") if kind == "timestamp" else ids.type
+        assert found.schema.field("user").type == wanted
+    own = [number[one] for one in found["user"].to_pylist()]
+    assert own == [int(one[:4]) for one in usual["user"].to_pylist()]
+    pd.testing.assert_frame_equal(numbers(found), numbers(usual))
+    audience = pd.read_csv(tmp_path / "out" / "audience.csv")
+    assert len(audience) == len(result.plan.audience)
+
+
+def test_without_a_campaign_the_lapsed_are_ranked(log, fits, tmp_path):
+    result = run_job(log, asked(campaign=None), **fits)
+    write_job(log, asked(campaign=None), result, tmp_path / "out")
+    assert result.plan is None
+    audience = pd.read_csv(tmp_path / "out" / "audience.csv")
+    assert set(audience["user"]) == set(result.candidates["user"].to_numpy())
+    assert audience["p_reactivation_30d"].is_monotonic_decreasing
+    assert audience["rank"].tolist() == list(range(1, len(audience) + 1))
+    assert audience["reason"].str.contains("no campaign was described").all()
+    assert not any("profit" in name for name in audience)
+
+
+@pytest.mark.parametrize("campaign", [CAMPAIGN, None], ids=["campaign", "none"])
+@pytest.mark.parametrize("learned", [True, False], ids=["learned before", "not learned"])
+def test_nobody_lapsed(log, fits, tmp_path, campaign, learned):
+    job = asked(lapsed_after="300d", campaign=campaign)
+    result = run_job(log, job, decay=fits["decay"], reactivation=fits["reactivation"] if learned else None)
+    write_job(log, job, result, tmp_path / "out")
+    table = pq.read_table(tmp_path / "out" / "scores.parquet")
+    assert table.num_rows == len(result.history)
+    assert table["p_reactivation_30d"].null_count == table.num_rows
+    assert len(pd.read_csv(tmp_path / "out" / "audience.csv")) == 0
+
+
+def test_log_too_short_to_learn_from_falls_back_and_says_so(log, fits):
+    heard: list[str] = []
+    result = run_job(log, asked(at="2024-02-10"), decay=fits["decay"], tell=heard.append)
+    assert result.reactivation == {}
+    assert len(result.notes) == 2
+    for label, note in zip(HORIZONS, result.notes, strict=True):
+        assert note.startswith(
+            f"P(reactivation) within {label} is the decay model's own P(return): a reactivation model"
+        )
+        assert note in heard
+    assert "too late for users lapsed at" in result.notes[1]
+    table = result.scores.to_pandas().dropna(subset=["p_reactivation_30d"])
+    assert len(table) > 0
+    # The same quantity by another road: by draws here, in closed form there.
+    np.testing.assert_allclose(table["p_reactivation_30d"], table["p_return_30d"], atol=0.12)
+    assert np.mean(table["p_reactivation_30d"] - table["p_return_30d"]) == pytest.approx(0, abs=0.02)
+
+
+def test_without_a_cutoff_the_log_is_taken_to_its_end(log, fits):
+    result = run_job(log, asked(at=None), **fits)
+    assert result.history.at == log.end
+    assert result.check is None
+    assert len(result.scores) == log.n_users
+    assert run_job(log, asked(), **fits).check is not None
+
+
+# --- whole or not at all ---
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_replaces_the_results_of_the_last(log, fits, tmp_path):
+    out = tmp_path / "deep" / "out"
+    for campaign in (None, CAMPAIGN):
+        job = asked(campaign=campaign)
+        write_job(log, job, run_job(log, job, **fits), out)
+        before = contents(tmp_path)
+    assert set(before) == {
+        f"deep/out/{name}" for name in ("scores.parquet", "audience.csv", "decay.nc", "reactivation.nc", "report.html")
+    }
+    assert b"assumption" in before["deep/out/audience.csv"]
+
+
+def test_a_failure_leaves_the_last_results(log, fits, tmp_path, monkeypatch):
+    job = asked()
+    result = run_job(log, job, **fits)
+    write_job(log, job, result, tmp_path / "out")
+    before = contents(tmp_path)
+
+    def failing(path, content):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(jobs, "write_report", failing)
+    with pytest.raises(OSError, match="the disk is full"):
+        write_job(log, asked(campaign=None), result, tmp_path / "out")
+    assert contents(tmp_path) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+# --- the description ---
+
+
+def test_job_is_checked_when_made():
+    assert asked().target == "30d"
+    assert asked(campaign_horizon="14d").target == "14d"
+    with pytest.raises(ValueError, match="campaign horizon '7d' is not among 14d, 30d"):
+        asked(campaign_horizon="7d")
+    with pytest.raises(ValueError, match="duration 'long' cannot be read"):
+        asked(lapsed_after="long")
