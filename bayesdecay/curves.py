@@ -45,6 +45,7 @@ def return_time(interest: Any, rate: Any, exposure: Any) -> Any:
 
     With ``exposure`` drawn from Exponential(1) this is a draw of the time to the next activity.
     """
-    left = 1.0 - exposure * rate / interest
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(left > 0, -np.log(np.maximum(left, 0.0)) / rate, np.inf)
+        gone = exposure * rate / interest
+        # Not log(1 - gone): of a busy user who hardly fades gone is below 1e-16, and the time would be 0.
+        return np.where(gone < 1.0, -np.log1p(-gone) / rate, np.inf)

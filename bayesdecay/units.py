@@ -7,14 +7,17 @@ naive timestamp in the log's own time zone.
 from __future__ import annotations
 
 import datetime as dt
+import numbers
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
+from typing import cast
 
 import pandas as pd
 
 __all__ = [
     "MICROSECONDS_PER_DAY",
     "Duration",
+    "Durations",
     "cutoff_instant",
     "days",
     "duration_label",
@@ -25,6 +28,7 @@ MICROSECONDS_PER_DAY = 86_400_000_000
 _DAYS_PER = {"s": 1 / 86_400, "min": 1 / 1_440, "h": 1 / 24, "d": 1.0, "w": 7.0}
 
 type Duration = str | int | float | dt.timedelta
+type Durations = Duration | Iterable[Duration] | Mapping[str, Duration]
 
 
 def days(duration: Duration) -> float:
@@ -44,7 +48,7 @@ def days(duration: Duration) -> float:
         if match is None:
             raise ValueError(f"duration {duration!r} cannot be read; write a number and s, min, h, d or w, as in '60d'")
         length = float(match[1]) * _DAYS_PER[match[2]]
-    elif isinstance(duration, int | float) and not isinstance(duration, bool):
+    elif isinstance(duration, numbers.Real) and not isinstance(duration, bool):
         length = float(duration)
     else:
         raise TypeError(f"a duration is text such as '60d', a timedelta or a number of days, not {duration!r}")
@@ -63,18 +67,30 @@ def duration_label(duration: Duration) -> str:
     return f"{length:g}d"
 
 
-def durations(given: Duration | Iterable[Duration]) -> dict[str, float]:
-    """Labels and lengths [days] of one or several distinct positive durations, in the order given.
+def durations(given: Durations, *, zero: bool = False) -> dict[str, float]:
+    """Labels and lengths [days] of one or several distinct durations above zero, in the order given.
+
+    A mapping brings labels of its own; otherwise they are :func:`duration_label`'s. ``zero`` lets zero pass.
 
     Raises
     ------
+    TypeError
+        If it is none of these; a set has no order.
     ValueError
-        If none is given, one is zero, or two are equal.
+        If none is given, one is zero, two are equal, or one is no duration.
     """
-    items = [given] if isinstance(given, str | int | float | dt.timedelta) else list(given)
-    lengths = {duration_label(item): days(item) for item in items}
-    if not items or len(lengths) < len(items) or min(lengths.values()) == 0:
-        raise ValueError(f"expected one or several different durations above zero, got {given!r}")
+    if isinstance(given, Mapping):
+        lengths = {label: days(item) for label, item in given.items()}
+        wrong = [label for label in lengths if not isinstance(label, str) or not label]
+        if wrong:
+            raise TypeError(f"the label of a duration is text such as '30d', not {wrong[0]!r}")
+        items = list(given.values())
+    else:
+        several = isinstance(given, Iterable) and not isinstance(given, str | bytes | Set)
+        items = list(cast("Iterable[Duration]", given)) if several else [cast("Duration", given)]
+        lengths = {duration_label(item): days(item) for item in items}
+    if not items or len(lengths) < len(items) or (not zero and min(lengths.values()) == 0):
+        raise ValueError(f"expected one or several different durations{'' if zero else ' above zero'}, got {given!r}")
     return lengths
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from bayesdecay.data.card import card
 from bayesdecay.data.inspection import Inspection, inspect_log
-from bayesdecay.data.quality import DataQuality
+from bayesdecay.data.quality import DataQuality, span_text
 from bayesdecay.data.source import Columns, Source, open_source
 from bayesdecay.data.sql import identifier, instant
 from bayesdecay.data.times import check_timezone
@@ -156,7 +156,7 @@ class Events:
         facts: dict[str, object] = {
             "source": self.source.label,
             "events": f"{self.n_rows:,}",
-            "span": f"{self.span[0]} to {self.span[1]}",
+            "span": span_text(*self.span),
             "time zone": self.timezone or "as in the log (UTC if its times told an offset)",
             "columns": ", ".join(self.columns),
         }

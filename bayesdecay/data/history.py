@@ -7,6 +7,7 @@ likelihood of the decay model needs. Rows after the cutoff are never seen.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import duckdb
@@ -29,10 +30,13 @@ from bayesdecay.data.events import Date, Events
 from bayesdecay.data.record import HISTORY_COLUMNS, History
 from bayesdecay.data.sql import connect, fetch, identifier
 from bayesdecay.errors import DataError
-from bayesdecay.names import FIRST, GROUP, USER
+from bayesdecay.names import FIRST, GROUP, TIME, USER, WEIGHT
 from bayesdecay.units import MICROSECONDS_PER_DAY, Duration, cutoff_instant, days
 
 __all__ = ["Block", "History", "combine", "summarize"]
+
+# A shop may well have been without an event for a while before the cutoff; less than this needs no word.
+_SILENCE = pd.Timedelta(days=30)
 
 
 def summarize(
@@ -58,7 +62,7 @@ def summarize(
         What counts once: a calendar ``"day"`` with events, a ``"session"``, or an ``"event"`` (a distinct instant).
         For days every length is in whole days, from midnight to midnight.
     session_gap
-        A silence longer than this ends a session.
+        A silence longer than this ends a session; above zero.
     kinds
         Count events of these kinds only.
     group
@@ -76,7 +80,13 @@ def summarize(
     DataError
         If no event lies before the cutoff, or a user's group or covariate is missing or not a number.
     ValueError
-        If a kind, a column or the unit of activity is not known.
+        If a kind, a column or the unit of activity is not known, the name of a covariate is taken, or a session's gap
+        is zero.
+
+    Warns
+    -----
+    UserWarning
+        If the cutoff is far beyond the last event: the time between counts as silence that was seen.
 
     Examples
     --------
@@ -90,7 +100,10 @@ def summarize(
     if not isinstance(log, Events):
         raise TypeError(f"summarize takes a log that read_events has checked, not {type(log).__name__}")
     cutoff = log.end if at is None else cutoff_instant(at)
+    _warn_of_unseen_silence(log, cutoff)
     unit, gap = check_activity(activity), days(session_gap)
+    if unit == "session" and round(gap * MICROSECONDS_PER_DAY) == 0:
+        raise ValueError(f"session_gap {session_gap!r} lets no session go on; to count instants take activity='event'")
     counted = None if kinds is None else log.known_kinds(kinds)
     extra = _extra_columns(log, group, covariates)
     seen = seen_sql(cutoff, counted)
@@ -176,16 +189,32 @@ def _refuse_overlap(connection: duckdb.DuckDBPyConnection, earlier: History, lat
         )
 
 
+def _warn_of_unseen_silence(log: Events, cutoff: pd.Timestamp) -> None:
+    """Warn of a cutoff beyond the log's last event by more than 30 days and a tenth of its span."""
+    first, last = log.span
+    if cutoff - last > max(_SILENCE, (last - first) / 10):
+        warnings.warn(
+            f"the cutoff {cutoff:%Y-%m-%d} is {(cutoff - last).days:,} days after the log's last event, on "
+            f"{last:%Y-%m-%d}, and everybody counts as silent in between; if the log was not kept for so long, "
+            f"take at='{last:%Y-%m-%d}'",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
 def _extra_columns(log: Events, group: str | None, covariates: Sequence[str]) -> dict[str, str]:
     """Check the names of the group and the covariates, and give their expressions."""
     if isinstance(covariates, str):
         raise TypeError(f"covariates is a list of column names; write [{covariates!r}]")
     log.known_columns([*covariates, *([] if group is None else [group])])
-    taken = {name.lower() for name in (*HISTORY_COLUMNS, GROUP, "_opened", "_began", "_ended")}
+    # SQL does not tell capitals.
+    taken = {name.lower(): name for name in (*HISTORY_COLUMNS, GROUP, TIME, WEIGHT, "_opened", "_began", "_ended")}
     for name in covariates:
         if name.lower() in taken:
-            raise ValueError(f"covariate {name!r} has the name of a history's own column; rename it")
-        taken.add(name.lower())
+            own = taken[name.lower()]
+            raise ValueError(f"covariate {name!r} has the name of a history's own column {own!r}; rename it in the log")
+    if len({name.lower() for name in covariates}) < len(covariates):
+        raise ValueError(f"covariates name a column twice: {', '.join(covariates)}; give each one once")
     return group_and_covariates(group, covariates)
 
 

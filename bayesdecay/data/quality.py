@@ -14,7 +14,7 @@ import pandas as pd
 
 from bayesdecay.data.card import card
 
-__all__ = ["QUALITY_RULES", "REFUSED", "SHOWN_ROWS", "DataQuality", "Rule", "refusal", "rules_table"]
+__all__ = ["QUALITY_RULES", "REFUSED", "SHOWN_ROWS", "DataQuality", "Rule", "refusal", "rules_table", "span_text"]
 
 REFUSED, COUNTED = "refused", "kept and counted"
 SHOWN_ROWS = 5  # enough to find the pattern in the file, few enough for one line
@@ -170,9 +170,9 @@ class DataQuality:
 
     def facts(self) -> dict[str, str]:
         """Give everything as pairs of text."""
-        told = {"events": f"{self.n_rows:,}", "users": f"{self.n_users:,}", "span": f"{self.first} to {self.last}"}
+        told = {"events": f"{self.n_rows:,}", "users": f"{self.n_users:,}", "span": span_text(self.first, self.last)}
         for name, count in self.counts.items():
-            happens = f" ({count / self.n_rows:.1%}) {QUALITY_RULES[name].remedy}" if count else ""
+            happens = f" ({_share(count / self.n_rows)}) {QUALITY_RULES[name].remedy}" if count else ""
             told[QUALITY_RULES[name].what] = f"{count:,}{happens}"
         return told
 
@@ -185,3 +185,16 @@ class DataQuality:
     def _repr_html_(self) -> str:
         """Show the summary in a notebook."""
         return card("Data quality", self.facts())
+
+
+def span_text(first: pd.Timestamp, last: pd.Timestamp) -> str:
+    """Write the first and the last instant, to the second, or the days where no event has a time of day."""
+    dates = first == first.normalize() and last == last.normalize()
+    start, end = (f"{when:%Y-%m-%d}" if dates else f"{when:%Y-%m-%d %H:%M:%S}" for when in (first, last))
+    length = (last.normalize() - first.normalize()).days + 1
+    return f"{start} to {end} ({length:,} day{'s' if length > 1 else ''})"
+
+
+def _share(share: float) -> str:
+    """Write a share above zero."""
+    return f"{share:.1%}" if share >= 0.001 else "below 0.1%"

@@ -186,7 +186,7 @@ class History:
             "activity": self.activity if self.kinds is None else f"{self.activity} of {', '.join(self.kinds)}",
             "activities after the acquisition": f"{pc.sum(n).as_py() or 0:,}",
             "users with none": f"{pc.sum(pc.equal(n, 0)).as_py() or 0:,}",
-            "first acquisition": pc.min(self.table[FIRST]).as_py(),
+            "first acquisition": pc.min(self.table[FIRST]).as_py() or "-",
         }
         described = {"group": self.group, "covariates": ", ".join(self.covariates)}
         return card("History", facts | {name: value for name, value in described.items() if value})

@@ -7,8 +7,6 @@ files for people; labelled draws for machines.
 from __future__ import annotations
 
 import html
-import os
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import xarray as xr
 
 from bayesdecay.decide.campaign import Campaign
 from bayesdecay.decide.risk import cvar, interval, p_loss
+from bayesdecay.files import replacing
 from bayesdecay.names import CI_PROB, P_REACTIVATION, USER, bounds
 
 __all__ = ["Plan"]
@@ -65,7 +64,7 @@ class Plan:
     bound : float
         Expected profit that no affordable audience exceeds [money].
     exact : bool
-        Whether the chosen audience is proven to have the highest expected profit under the budget.
+        Whether the chosen audience is proven to have the highest expected profit under the budget, to a millionth.
     ci_prob, risk_level : float
         Probability of every interval; level of the CVaR.
     """
@@ -161,7 +160,7 @@ class Plan:
             f"({pays[COST].min():,.2f})"
         )
 
-    def to_csv(self, path: str | os.PathLike[str]) -> None:
+    def to_csv(self, path: str | Path) -> None:
         """Write the audience, one row a user, with the assumption in every row; all of the file or nothing.
 
         Raises
@@ -169,18 +168,10 @@ class Plan:
         FileNotFoundError
             If the folder does not exist.
         """
-        path = Path(path)
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"audience: the folder {str(path.parent)!r} does not exist; create it first")
         effect = self.campaign.effect.odds_ratio(self.ci_prob)
         rows = self.audience.assign(**{ASSUMPTION: f"contact is assumed to multiply the odds of returning by {effect}"})
-        # Beside the target, so that the replacement is a rename within one file system.
-        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-        try:
+        with replacing(path) as part:
             rows.drop(columns=CHOSEN).to_csv(part, index=False)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
 
     def __str__(self) -> str:
         """Say the plan in plain words."""

@@ -1,11 +1,16 @@
-"""Options that several commands share: how to read a log, what a campaign is, how to sample."""
+"""Options that several commands share; what is written of each here is what ``--help`` shows.
+
+Groups: how to read a log and what counts in it, which times the statements are about, what a campaign is, which saved
+fits to use, how to sample, and what holds for every result.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 import bayesdecay
 
@@ -14,10 +19,26 @@ if TYPE_CHECKING:
     from bayesdecay.decide.campaign import Campaign
     from bayesdecay.model.sampling import Sampling
 
-__all__ = ["CampaignOptions", "LogOptions", "SamplingOptions"]
+__all__ = [
+    "CampaignOptions",
+    "DecayFile",
+    "FitFiles",
+    "HistoryFile",
+    "LogOptions",
+    "LogSource",
+    "ResultOptions",
+    "SamplingOptions",
+    "WindowOptions",
+]
+
+LogSource = Annotated[
+    str, Parameter(help="Event log, a row an event: a Parquet or CSV file, or a pattern such as 'logs/*.parquet'.")
+]
+HistoryFile = Annotated[Path, Parameter(help="Parquet file written by 'bayesdecay summarize'.")]
+DecayFile = Annotated[Path, Parameter(help="Fit written by 'bayesdecay fit', or decay.nc of 'bayesdecay run'.")]
 
 
-@Parameter(name="*", group="Log")
+@Parameter(name="*", group=Group("Log", sort_key=1))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogOptions:
     """How to read a log, and what counts in it.
@@ -25,27 +46,30 @@ class LogOptions:
     Parameters
     ----------
     user
-        Column with the user's id.
+        Column with the user's id, of any type.
     time
         Column with the time of the event.
     kind
-        Column with the kind of event.
+        Column with the kind of event, such as view or purchase; needed for --kinds.
     kinds
-        Count these kinds only, as in purchase,cart.
+        Count these kinds of events only, as in purchase,cart; all if not given.
     amount
-        Column with the amount of the event.
+        Column with the amount of the event [money]; it is checked, the models do not use it.
     timezone
-        Time zone of the log, as in Europe/Berlin.
+        Time zone of the log, as in Europe/Berlin; days begin at its midnight. As written in the log if not given.
     time_unit
         Unit of times that are numbers since 1970: s, ms, us, ns or d.
     activity
-        What counts once: day, session or event.
+        What counts once: a calendar 'day' with events, a 'session', or every 'event'. Clicks come in bursts, so days
+        or sessions are nearly always right.
     session_gap
-        Silence that ends a session.
+        Silence that ends a session, for --activity session; as in 30min or 2h.
     group
-        Column whose groups are partially pooled.
+        Column such as the channel; half-lives and interest may then differ between its groups, and small groups
+        learn from the others.
     at
-        Cutoff, a day seen to its end; the end of the log if not given.
+        Cutoff, as in 2024-06-30: the day is seen to its end and nothing after it. The end of the log if not given;
+        an earlier day leaves something to check the forecasts on.
     """
 
     user: str = "user"
@@ -75,12 +99,31 @@ class LogOptions:
 
     @property
     def counting(self) -> dict[str, Any]:
-        """Arguments of ``summarize`` and ``snapshots`` that say what counts."""
-        kinds = tuple(self.kinds.split(",")) if self.kinds else None
-        return {"activity": self.activity, "session_gap": self.session_gap, "kinds": kinds, "group": self.group}
+        """Arguments of ``summarize`` and of ``Job`` that say what counts, up to when."""
+        kinds = tuple(kind.strip() for kind in self.kinds.split(",")) if self.kinds else None
+        what = {"activity": self.activity, "session_gap": self.session_gap, "kinds": kinds, "group": self.group}
+        return {"at": self.at, **what}
 
 
-@Parameter(name="*", group="Campaign")
+@Parameter(name="*", group=Group("Times", sort_key=2))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowOptions:
+    """Which times the statements are about.
+
+    Parameters
+    ----------
+    horizon
+        Windows after the cutoff in which users return or not, parted by commas: a number and s, min, h, d or w, as in
+        30d or 12w. A campaign is about the longest.
+    lapsed_after
+        Silence after which a user counts as lapsed, and is a candidate of the campaign; as in 60d.
+    """
+
+    horizon: str = "30d,90d"
+    lapsed_after: str = "60d"
+
+
+@Parameter(name="*", group=Group("Campaign", sort_key=4))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignOptions:
     """What a campaign costs and brings.
@@ -88,13 +131,15 @@ class CampaignOptions:
     Parameters
     ----------
     cost
-        Cost of one contact [money].
+        Cost of one contact, such as 0.5 [money, in your currency].
     value
-        Margin of one reactivation [money].
+        What one user who returns is worth, such as a margin of 20 [money].
     effect
-        Assumed effect of a contact on the log-odds of returning, as in 'normal(0.3, 0.2)', which it is if not given.
+        What a contact is assumed to do to the log-odds of returning, with your doubt about it: 'normal(0.3, 0.2)'
+        multiplies the odds by exp(0.3) = 1.35, give or take; '0.3' claims no doubt; 'none' no effect. It is
+        'normal(0.3, 0.2)' if not given. A log without a randomised test cannot tell it.
     budget
-        Most that may be spent [money]; no limit if not given.
+        The most that all contacts together may cost, such as 500 [money]; no limit if not given.
     """
 
     cost: float | None = None
@@ -108,13 +153,34 @@ class CampaignOptions:
             if self.effect is not None or self.budget is not None:
                 raise ValueError("--effect and --budget describe a campaign only together with --cost and --value")
             return None
+        return self.required(horizon)
+
+    def required(self, horizon: str) -> Campaign:
+        """Return the campaign, which must have been described."""
         if self.cost is None or self.value is None:
             raise ValueError("a campaign needs both --cost (of a contact) and --value (of a reactivation)")
         effect = {} if self.effect is None else {"effect": bayesdecay.Effect.from_text(self.effect)}
         return bayesdecay.Campaign(cost=self.cost, value=self.value, budget=self.budget, horizon=horizon, **effect)
 
 
-@Parameter(name="*", group="Sampling")
+@Parameter(name="*", group=Group("Saved fits", sort_key=3))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitFiles:
+    """Fits of an earlier run.
+
+    Parameters
+    ----------
+    decay
+        Fit written by 'bayesdecay fit', or decay.nc of 'bayesdecay run'.
+    reactivation
+        File reactivation.nc of 'bayesdecay run', which holds a fit for each horizon.
+    """
+
+    decay: Path
+    reactivation: Path
+
+
+@Parameter(name="*", group=Group("Sampling", sort_key=5))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingOptions:
     """How the posterior is drawn.
@@ -122,20 +188,36 @@ class SamplingOptions:
     Parameters
     ----------
     draws
-        Posterior draws of each chain.
+        Posterior draws of each chain; more of them narrow the error of the sampler, not the intervals.
     tune
-        Warm-up draws of each chain.
+        Warm-up draws of each chain, thrown away. A run that did not converge is tried once more with twice as many.
     chains
-        Independent chains.
-    random_seed
-        The same seed gives the same results on the same machine.
+        Independent chains, at least 2: by their agreement it is judged whether the sampler converged.
     """
 
     draws: int = 500
     tune: int = 300
     chains: int = 4
-    random_seed: int | None = None
 
     def sampling(self) -> Sampling:
         """Return them as the models take them."""
         return bayesdecay.Sampling(draws=self.draws, tune=self.tune, chains=self.chains)
+
+
+@Parameter(name="*", group=Group("Results", sort_key=6))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultOptions:
+    """What holds for every result.
+
+    Parameters
+    ----------
+    random_seed
+        A whole number, such as 1: the same seed gives the same results on the same machine. Another one each time if
+        not given.
+    allow_unconverged
+        Go on although the sampler did not converge. Files, report and messages then say NOT CONVERGED: good for
+        looking at what is wrong, not for acting upon.
+    """
+
+    random_seed: int | None = None
+    allow_unconverged: Annotated[bool, Parameter(negative="")] = False

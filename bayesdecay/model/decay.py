@@ -36,6 +36,7 @@ from bayesdecay.model.prior import DECAY_PRIORS, Prior, priors_table, with_chang
 from bayesdecay.model.sampling import Sampling, draw_posterior
 from bayesdecay.model.scoring import ScoreOptions, Scores, score
 from bayesdecay.model.variables import pooled, variable
+from bayesdecay.model.whitening import Whitening
 
 __all__ = ["DecayFit", "DecayModel"]
 
@@ -117,7 +118,7 @@ class DecayModel:
         location: Any = pt.zeros(data.design_group.size) + mu
         if data.groups:
             spread = variable(priors, f"tau_{quantity}")
-            location = pooled(f"group_{quantity}", mu, spread)[data.design_group]
+            location = pooled(f"group_{quantity}", mu, spread, centered=data.few_large_groups)[data.design_group]
         if data.standard.names:
             location = location + pt.dot(data.design_covariates, variable(priors, slope, dims="covariate"))
         return location
@@ -137,7 +138,7 @@ class DecayModel:
         history : History
             One row a user; its group and covariates, if any, are the model's.
         sampling : Sampling, optional
-            Draws, warm-up, chains, cores; 4 chains of 500 draws after 300 warm-up draws unless told.
+            Draws, warm-up, chains, cores; 4 chains of 400 draws after 200 warm-up draws unless told.
         random_seed : int, optional
             The same seed gives the same fit on the same machine.
         keep_training_data : bool
@@ -149,11 +150,14 @@ class DecayModel:
             If the history is empty, or a covariate is missing or constant.
         """
         data, grid = FitData.of(history), self.grid(history)
-        tree, error = self._drawn(data, grid, sampling or Sampling(), random_seed)
-        finer = grid if self.rates is not None else _fine_enough(Population.of(tree, draws=_CHECKED_DRAWS), data, grid)
-        if finer is not grid:
-            grid = finer
-            tree, error = self._drawn(data, grid, sampling or Sampling(), random_seed)
+        model = self.build(data, grid)
+        whitening = Whitening.of(model)
+        if self.rates is None:
+            first_look = xr.DataTree.from_dict({"posterior": whitening.normal_draws(model, _CHECKED_DRAWS)})
+            finer = _fine_enough(self._population(first_look, data, grid), data, grid)
+            model, grid = (model, grid) if finer is grid else (self.build(data, finer), finer)
+        tree = draw_posterior(model, sampling or Sampling(), whitening=whitening, random_seed=random_seed)
+        error = _grid_error(self._population(tree, data, grid), data, grid)
         for name, fixed in (("kappa", self.coupling), ("rho", self.restoration)):
             tree["posterior"][name].attrs["fixed"] = int(fixed is not None)
         if keep_training_data:
@@ -161,13 +165,11 @@ class DecayModel:
         verdict = Verdict.of(tree, grid_error=error)
         return DecayFit(idata=labelled(tree, kind=DecayFit.KIND, model=_description(self, history), verdict=verdict))
 
-    def _drawn(
-        self, data: FitData, grid: Grid, sampling: Sampling, random_seed: int | None
-    ) -> tuple[xr.DataTree, float]:
-        """Draw the posterior on a grid; say how much doubling it would move the log-likelihood [nats]."""
-        tree = draw_posterior(self.build(data, grid), sampling, random_seed=random_seed)
+    @staticmethod
+    def _population(tree: xr.DataTree, data: FitData, grid: Grid) -> Population:
+        """Some draws of a posterior, with what the model knows besides them put into its tree."""
         tree["constant_data"] = xr.DataTree(_constants(data, grid))
-        return tree, _grid_error(Population.of(tree, draws=_CHECKED_DRAWS), data, grid)
+        return Population.of(tree, draws=_CHECKED_DRAWS)
 
 
 _LOCATIONS = (("log_rate", "delta"), ("log_interest", "gamma"))
@@ -244,8 +246,8 @@ class DecayFit:
 
 
 def _fine_enough(population: Population, data: FitData, grid: Grid) -> Grid:
-    """Return the grid, doubled until doubling it once more moves the log-likelihood by 0.01 at most."""
-    while _grid_error(population, data, grid) > GRID_TOLERANCE and 2 * grid.rates.size <= _MOST_RATES:
+    """Return the grid, doubled until doubling it once more moves the log-likelihood by half of what is allowed."""
+    while _grid_error(population, data, grid) > GRID_TOLERANCE / 2 and 2 * grid.rates.size <= _MOST_RATES:
         grid = grid.doubled()
     return grid
 

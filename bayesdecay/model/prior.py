@@ -101,14 +101,14 @@ DECAY_PRIORS: Mapping[str, Prior] = {
         reason="a visit restores anything from nothing to all of the lost interest",
     ),
     "tau_log_rate": Prior(
-        distribution="HalfNormal",
-        parameters={"sigma": 0.5},
-        reason="groups' typical half-lives differ by less than a factor of two unless the data say more",
+        distribution="LogNormal",
+        parameters={"mu": math.log(0.25), "sigma": 0.7},
+        reason="groups' typical half-lives differ by a quarter or so, 90 % between 8 % and a factor of two",
     ),
     "tau_log_interest": Prior(
-        distribution="HalfNormal",
-        parameters={"sigma": 0.5},
-        reason="groups' typical first interests differ by less than a factor of two unless the data say more",
+        distribution="LogNormal",
+        parameters={"mu": math.log(0.25), "sigma": 0.7},
+        reason="groups' typical first interests differ by a quarter or so, 90 % between 8 % and a factor of two",
     ),
     "delta": Prior(
         distribution="Normal",

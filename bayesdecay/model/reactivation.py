@@ -8,8 +8,8 @@ In: :class:`~bayesdecay.data.snapshots.Snapshots` and a :class:`~bayesdecay.mode
     \operatorname{logit} p = a_g + x \cdot b_g + b_I \ell, \qquad
     p(y \mid u) = \frac1J \sum_{j=1}^J \mathrm{Bernoulli}\big(y;\, p(\ell_j)\big),
 
-with x the features, standardised; :math:`a_g, b_g` partially pooled over groups; and :math:`\ell_1..\ell_J` equally
-probable quantiles of the user's own posterior of log interest at the cutoff, standardised too. With
+with x the features, standardised; :math:`a_g, b_g` partially pooled over groups; and :math:`\ell_1..\ell_J` the means
+of equally probable slices of the user's own posterior of log interest at the cutoff, standardised too. With
 ``interest="plugin"`` J is 1 and :math:`\ell` the logarithm of the mean interest, as if it were known.
 """
 
@@ -41,6 +41,7 @@ from bayesdecay.model.prior import REACTIVATION_PRIORS, Prior, priors_table, wit
 from bayesdecay.model.sampling import Sampling, draw_posterior
 from bayesdecay.model.scoring import Scores, interest_draws
 from bayesdecay.model.variables import pooled, variable
+from bayesdecay.model.whitening import Whitening
 
 __all__ = ["ReactivationFit", "ReactivationModel", "score_reactivation"]
 
@@ -48,7 +49,7 @@ Floats = NDArray[np.float64]
 
 # Trailing windows are left out: those within lapsed_after are zero for every lapsed user.
 DEFAULT_FORMULA = "returned ~ interest + log1p(recency) + log1p(frequency) + log1p(tenure)"
-# Quantiles of a user's log interest; on CDNOW 8 give the coefficients of 32 within a tenth of their posterior sd.
+# Slices of a user's log interest; on CDNOW 8 give the coefficients of 32 within a tenth of their posterior sd.
 _LEVELS = 8
 # An interest below this [activities per day] is none; its logarithm must stay finite.
 _LEAST_INTEREST = 1e-12
@@ -144,7 +145,7 @@ class ReactivationModel:
         decay : DecayFit
             Gives each snapshot's interest, from the user's history up to the cutoff and the population's posterior.
         sampling : Sampling, optional
-            Draws, warm-up, chains, cores; 4 chains of 500 draws after 300 warm-up draws unless told.
+            Draws, warm-up, chains, cores; 4 chains of 400 draws after 200 warm-up draws unless told.
         random_seed : int, optional
             The same seed gives the same fit on the same machine.
 
@@ -172,7 +173,7 @@ class ReactivationModel:
         log_interest = self._levels(_log_interest(snapshots, decay, random_seed, allow_unconverged=allow_unconverged))
         terms = Terms.learn(self.parsed(), table, log_interest)
         model = self.build(terms, terms.design(table, log_interest), returned)
-        tree = draw_posterior(model, sampling or Sampling(), random_seed=random_seed)
+        tree = draw_posterior(model, sampling or Sampling(), whitening=Whitening.of(model), random_seed=random_seed)
         tree["posterior"]["slope_interest"].attrs["fixed"] = int(not terms.formula.interest)
         description = {
             "terms": terms.to_dict(),
@@ -191,7 +192,8 @@ class ReactivationModel:
         """Turn draws (row, sample) of log interest into equally probable levels (row, j)."""
         if self.interest == "plugin":
             return np.log(np.exp(log_interest).mean(axis=1, keepdims=True))
-        return np.quantile(log_interest, (np.arange(_LEVELS) + 0.5) / _LEVELS, axis=1).T
+        slices = np.array_split(np.sort(log_interest, axis=1), _LEVELS, axis=1)
+        return np.stack([part.mean(axis=1) for part in slices], axis=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,26 +20,24 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 import xarray as xr
 from numpy.typing import NDArray
 
 from bayesdecay import curves, names, units
 from bayesdecay.data.history import Block, History
-from bayesdecay.files import replacing
+from bayesdecay.errors import DataError
 from bayesdecay.model import kernel
 from bayesdecay.model.grid import Statistics
 from bayesdecay.model.population import Population
+from bayesdecay.model.scores import Forecast, ScoreOptions, Scores
 
 __all__ = [
     "Forecast",
@@ -55,49 +53,9 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-# A block's draws are (row, sample) arrays, a few of them: 4,000 rows x 200 draws x 8 bytes is 6 MB each.
 _ROWS = 4_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreOptions:
-    """What to say of each user.
-
-    Parameters
-    ----------
-    horizons : mapping of str to float
-        Label and length [days] of the windows after the cutoff, see :func:`bayesdecay.units.durations`.
-    silent : mapping of str to float
-        Label and length [days] of further silent times after which the interest is wanted.
-    floor : float, optional
-        Interest [activities per day] for ``p_below_floor``.
-    ci_prob : float
-        Probability of the equal-tailed intervals.
-    random_seed : int, optional
-        The same seed gives the same scores.
-
-    Raises
-    ------
-    ValueError
-        If ``ci_prob`` is not inside (0, 1) or the floor not above zero.
-    """
-
-    horizons: Mapping[str, float] = field(default_factory=lambda: units.durations(["30d", "90d"]))
-    silent: Mapping[str, float] = field(default_factory=dict)
-    floor: float | None = None
-    ci_prob: float = 0.9
-    random_seed: int | None = None
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.ci_prob < 1.0:
-            raise ValueError(f"ci_prob must lie between 0 and 1, got {self.ci_prob}")
-        if self.floor is not None and not self.floor > 0.0:
-            raise ValueError(f"floor must be an interest above zero [activities per day], got {self.floor}")
-
-    @property
-    def tails(self) -> tuple[float, float]:
-        """Probabilities of the two ends of an interval."""
-        return (1.0 - self.ci_prob) / 2.0, (1.0 + self.ci_prob) / 2.0
+# Numbers in one array of a block, 13 MB; it has a dozen, of (row, sample) and of (design, sample, rate).
+_NUMBERS = 1_600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,64 +74,6 @@ class UserDraws:
     p_never: Floats
     activities: Floats
     spacing: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scores:
-    """Scores of users: one row a user, in the order of the history.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-        Columns ``user``, ``interest`` [activities per day], ``half_life`` [days, posterior median: the mean is ruled by
-        users who may never fade], ``p_never``, and for each horizon ``p_return_30d``, ``activities_30d``, ...; each
-        with ``_lower`` and ``_upper``.
-    ci_prob : float
-        Probability of the intervals.
-    """
-
-    table: pa.Table
-    ci_prob: float
-
-    def __len__(self) -> int:
-        return int(self.table.num_rows)
-
-    def to_pandas(self) -> pd.DataFrame:
-        """Return the table as a pandas data frame."""
-        frame: pd.DataFrame = self.table.to_pandas()
-        frame.attrs[names.CI_PROB] = self.ci_prob
-        return frame
-
-    def to_parquet(self, path: str | Path) -> None:
-        """Write the table to a Parquet file, whole or not at all."""
-        with replacing(path) as part:
-            pa.parquet.write_table(self.table, part)
-
-    def to_csv(self, path: str | Path) -> None:
-        """Write the table to a CSV file, whole or not at all."""
-        with replacing(path) as part:
-            pa.csv.write_csv(self.table, part)
-
-    def _repr_html_(self) -> str:
-        head: str = self.table.slice(0, 8).to_pandas().to_html(float_format="{:.3g}".format, index=False)
-        return f"<p>Scores of {len(self):,} users, {self.ci_prob:.0%} intervals</p>{head}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
-    """Predicted numbers of activities after the cutoff.
-
-    ``pmf`` (user, count): probability of 0, 1, 2, ... activities of each user, in the order of the history;
-    ``total`` (sample,): draws of the sum over all users, each with one draw of the population for all.
-    """
-
-    pmf: Floats
-    total: Floats
-
-    @property
-    def mean(self) -> Floats:
-        """Expected number of activities (user,)."""
-        return self.pmf @ np.arange(self.pmf.shape[1])
 
 
 def score(population: Population, history: History, options: ScoreOptions) -> Scores:
@@ -207,9 +107,8 @@ def user_draws(population: Population, history: History, options: ScoreOptions) 
         ``interest`` and ``rate`` (sample, user) [per day], ``p_return`` (sample, user, horizon).
     """
     parts = list(_over_blocks(population, history, options, lambda draws, _: (draws.interest, draws.rate)))
-    nobody = np.empty((0, population.size))
-    interest, rate = (np.concatenate([nobody, *(part[i] for part in parts)]).T for i in (0, 1))
-    lengths = np.array(list(options.horizons.values()))
+    interest, rate = (np.concatenate([part[i] for part in parts]).T for i in (0, 1))
+    lengths = np.array(list(options.windows.values()))
     users = history.table[names.USER].to_pandas().to_numpy()
     dims = (names.SAMPLE, names.USER)
     return xr.Dataset(
@@ -218,7 +117,7 @@ def user_draws(population: Population, history: History, options: ScoreOptions) 
             "rate": (dims, rate, {"units": "1/d"}),
             names.P_RETURN: ((*dims, names.HORIZON), curves.p_return(interest[..., None], rate[..., None], lengths)),
         },
-        coords={names.USER: users, names.HORIZON: list(options.horizons)},
+        coords={names.USER: users, names.HORIZON: list(options.windows)},
     )
 
 
@@ -226,17 +125,18 @@ def interest_draws(population: Population, history: History, *, random_seed: int
     """Draws of every user's interest at the cutoff (user, sample) [activities per day], dense."""
     options = ScoreOptions(horizons={}, random_seed=random_seed)
     parts = list(_over_blocks(population, history, options, lambda draws, _: draws.interest))
-    return np.concatenate(parts) if parts else np.empty((0, population.size))
+    return np.concatenate(parts)
 
 
 def forecast_counts(
-    population: Population, history: History, length: float, *, random_seed: int | None = None
+    population: Population, history: History, length: units.Duration, *, random_seed: int | None = None
 ) -> Forecast:
-    """Predictive distribution of every user's number of activities within ``length`` [days] after the cutoff."""
+    """Predictive distribution of every user's number of activities within ``length`` after the cutoff, as in "90d"."""
     options = ScoreOptions(horizons={"forecast": length}, random_seed=random_seed)
+    window = options.windows["forecast"]
 
     def forecast(draws: UserDraws, rng: np.random.Generator) -> tuple[Floats, Floats]:
-        chance = curves.p_return(draws.interest, draws.rate, length)
+        chance = curves.p_return(draws.interest, draws.rate, window)
         count = draws.activities[:, :, 0].astype(np.int64)
         shares = chance / chance.shape[1]
         pmf = np.zeros((count.shape[0], count.max(initial=0) + 1))
@@ -257,8 +157,15 @@ def _over_blocks[Result](
     finish: Callable[[UserDraws, np.random.Generator], Result],
 ) -> Iterator[Result]:
     """Draw and finish the blocks on all cores, a few at a time, and yield them in order."""
+    if history.activity != population.activity:
+        raise DataError(
+            f"history: its unit of activity is the {history.activity}, but the model was fitted to the unit "
+            f"{population.activity}; summarize the log with activity={population.activity!r}"
+        )
     seed = np.random.SeedSequence(options.random_seed)
     cores = os.cpu_count() or 1
+    # No users at all are one empty block, so that the result has its columns.
+    nobody = [Block.from_table(history.table, history.covariates)] if len(history) == 0 else []
 
     def work(block: Block, child: np.random.SeedSequence) -> Result:
         rng = np.random.default_rng(child)
@@ -266,12 +173,19 @@ def _over_blocks[Result](
 
     with ThreadPoolExecutor(cores) as pool:
         waiting: deque[Future[Result]] = deque()
-        for block in history.blocks(_ROWS):
+        for block in chain(nobody, history.blocks(_rows(population))):
             waiting.append(pool.submit(work, block, seed.spawn(1)[0]))
             if len(waiting) > cores:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def _rows(population: Population) -> int:
+    """Users a block, so that its arrays stay small: with covariates nearly every user is a design of its own."""
+    designs = _NUMBERS // (population.size * population.grid.rates.size)
+    few_designs = not population.standard.names and len(population.groups) < designs
+    return max(1, min(_ROWS, _NUMBERS // population.size, _ROWS if few_designs else designs))
 
 
 def _draw(population: Population, block: Block, options: ScoreOptions, rng: np.random.Generator) -> UserDraws:
@@ -290,7 +204,7 @@ def _draw(population: Population, block: Block, options: ScoreOptions, rng: np.r
         block.T,
         design,
         grid.rates,
-        np.array(list(options.horizons.values())),
+        np.array(list(options.windows.values())),
         rng,
     )
     return UserDraws(
@@ -315,22 +229,22 @@ def _columns(draws: UserDraws, options: ScoreOptions, rng: np.random.Generator) 
         **_with_bounds(names.HALF_LIFE, np.median(half_life, axis=1), half_life, options),
         **_with_bounds(names.P_NEVER, draws.p_never, np.exp(-interest / rate), options),
     }
-    for label, length in options.silent.items():
+    for label, length in options.silences.items():
         later = curves.interest_after(interest, rate, length)
         found |= _with_bounds(f"{names.INTEREST}_after_{label}", later.mean(axis=1), later, options)
     if options.floor is not None:
         found[names.P_BELOW_FLOOR] = np.mean(interest < options.floor, axis=1)
-    if options.horizons:
+    if options.windows:
         found |= _horizon_columns(draws, options, rng)
     return found
 
 
 def _horizon_columns(draws: UserDraws, options: ScoreOptions, rng: np.random.Generator) -> dict[str, Floats]:
-    lengths = np.array(list(options.horizons.values()))
+    lengths = np.array(list(options.windows.values()))
     chance = curves.p_return(draws.interest, draws.rate, lengths.max())
     returns = rng.random(chance.shape) < chance
     found: dict[str, Floats] = {}
-    for h, (label, length) in enumerate(options.horizons.items()):
+    for h, (label, length) in enumerate(options.windows.items()):
         own = curves.p_return(draws.interest, draws.rate, length)
         found |= _with_bounds(names.per_horizon(names.P_RETURN, label), draws.p_return[:, h], own, options)
         count = draws.activities[:, :, h]

@@ -11,7 +11,10 @@ from pymc.logprob.transforms import Transform
 
 from bayesdecay.model.prior import Prior
 
-__all__ = ["pooled", "variable"]
+__all__ = ["OFFSET", "is_spread", "pooled", "variable"]
+
+# Ends the names of variables that are of no use to anybody but the sampler.
+OFFSET = "_offset_"
 
 # How sharply the transform turns from log(1 - rho) to the wall at rho = 0; 4 keeps the turn below rho = 0.3.
 _SHARPNESS = 4.0
@@ -26,9 +29,21 @@ def variable(priors: Mapping[str, Prior], name: str, *, fixed: float | None = No
     return getattr(pm, prior.distribution)(name, **prior.parameters, dims=dims, **options)
 
 
-def pooled(name: str, center: Any, spread: Any, *, dims: str | tuple[str, ...] = "group") -> Any:
-    """Make one value a group around a centre with a learned spread, non-centred: few rows a group shrink to it."""
-    offset = pm.Normal(f"{name}_offset_", dims=dims)
+def is_spread(name: str) -> bool:
+    """Whether a variable, by its name, is the spread of a group's values."""
+    return name.startswith("tau_")
+
+
+def pooled(
+    name: str, center: Any, spread: Any, *, dims: str | tuple[str, ...] = "group", centered: bool = False
+) -> Any:
+    """Make one value a group around a centre with a learned spread.
+
+    Non-centred, values that few rows speak for are sampled well; centred, those of a few large groups.
+    """
+    if centered:
+        return pm.Normal(name, center, spread, dims=dims)
+    offset = pm.Normal(f"{name}{OFFSET}", dims=dims)
     return pm.Deterministic(name, center + spread * offset, dims=dims)
 
 

@@ -68,6 +68,8 @@ class ReportContent:
         How such statements did on what was held out.
     settings : mapping
         Settings of the run, by name, as they are to be read.
+    notes : tuple of str
+        What a reader must know first, in sentences, such as what could not be done.
     lapsed_after : duration
         Silence after which a user counts as lapsed.
     random_seed : int, optional
@@ -88,6 +90,7 @@ class ReportContent:
     plan: Plan | None = None
     check: ForecastCheck | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     lapsed_after: units.Duration = "60d"
     random_seed: int | None = None
 

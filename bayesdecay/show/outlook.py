@@ -41,7 +41,7 @@ _HALF_LIVES = {
     "1 to 3\nmonths": 91.3,
     "3 to 12\nmonths": 365.25,
     "1 to 5\nyears": 1_826.25,
-    "longer": math.inf,
+    "over\n5 years": math.inf,
 }
 # Units of the population's parameters in words.
 DAYS, SHARE = "days", "share"
@@ -82,10 +82,16 @@ def parameters_in_words(population: Population, history: History, *, ci_prob: fl
         "half-life of a typical user's interest": (DAYS, half),
         "half-life that a quarter of the users fall short of": (DAYS, half * np.exp(-quarter)),
         "half-life that a quarter of the users exceed": (DAYS, half * np.exp(quarter)),
-        "mean interest of such users right after the first activity": ("activities per 30 days", 30 * first),
+        "interest of a typical user right after the first activity": ("activities per 30 days", 30 * first),
         "part of the lost interest that a visit restores": (SHARE, population.rho),
-        "first interest of users who fade twice as fast": ("times that of others", 2 ** (population.kappa / sigma)),
-        "differences in first interest among users who fade alike": ("sd / mean", 1 / np.sqrt(population.alpha)),
+        "first interest of users who fade twice as fast as others": (
+            "times that of the others",
+            2 ** (population.kappa / sigma),
+        ),
+        "differences in first interest among users who fade alike": (
+            "times its mean (standard deviation)",
+            1 / np.sqrt(population.alpha),
+        ),
     }
     tails = [0.5, (1 - ci_prob) / 2, (1 + ci_prob) / 2]
     rows = [(what, unit, *np.quantile(values, tails)) for what, (unit, values) in draws.items()]
@@ -146,9 +152,11 @@ def profit_by_contacts(plan: Plan, *, points: int = 200) -> pd.DataFrame:
     return pd.DataFrame({"contacts": contacts, PROFIT: columns[PROFIT], "spend": columns["cost"]})
 
 
-def profit_histogram(plan: Plan, *, bins: int = 40) -> pd.DataFrame:
+def profit_histogram(plan: Plan, *, bins: int | None = None) -> pd.DataFrame:
     """Distribution of the campaign's profit: ``from``, ``to`` [money], ``share`` of the draws; zero is an edge."""
     draws = plan.profit.to_numpy()
+    # With more bins than this the eye sees the chance of the draws: 20 for 200 of them.
+    bins = bins or int(np.clip(1.4 * math.sqrt(draws.size), 8, 40))
     width = max(float(np.ptp(draws)), 1e-9) / bins
     edges = np.arange(math.floor(draws.min() / width), math.floor(draws.max() / width) + 2) * width
     # Rounding must not put a draw of exactly zero below zero.

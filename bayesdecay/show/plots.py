@@ -57,14 +57,16 @@ def plot_interest(
         cut = axes.axvline(at, color=QUIET, linestyle="--", linewidth=1)
         handles, labels = [line, band, cut], ["interest", "interval", "cutoff"]
         if activities is not None and len(activities):
+            # Just above the axis, so that no date below it is struck out.
             (ticks,) = axes.plot(
                 activities,
-                np.zeros(len(activities)),
+                np.full(len(activities), 0.03),
                 "|",
                 color=ACCENT,
                 markersize=11,
                 markeredgewidth=1.6,
                 clip_on=False,
+                transform=axes.get_xaxis_transform(),
             )
             handles, labels = [*handles, ticks], [*labels, "activity"]
         # The first days' interval may be ten times the rest of the curve; it may leave the picture.
@@ -93,7 +95,7 @@ def plot_probabilities(histogram: pd.DataFrame, *, what: str, ax: Axes | None = 
         width = histogram["to"] - histogram["from"]
         axes.bar(histogram["from"], histogram["users"], width=0.94 * width, align="edge", color=INK)
         axes.grid(visible=False, axis="x")
-        axes.set_xlim(0, 1)
+        axes.set_xlim(0, histogram["to"].max())
         axes.xaxis.set_major_formatter(_PERCENT)
         axes.yaxis.set_major_formatter(_COUNT)
         axes.set_xlabel(what)
@@ -148,7 +150,7 @@ def plot_total(total: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             to, [0.0, *total["predicted_lower"]], [0.0, *total["predicted_upper"]], color=BAND, alpha=0.7, linewidth=0
         )
         (line,) = axes.plot(to, [0.0, *total["predicted"]], color=INK)
-        (seen,) = axes.plot(to, [0.0, *total["seen"]], "o-", color=ACCENT, markersize=5)
+        (seen,) = axes.plot(to, [0.0, *total["seen"]], "o-", color=ACCENT, markersize=5, clip_on=False)
         axes.set_xlim(0, total["to"].max())
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(_COUNT)
@@ -192,7 +194,7 @@ def plot_contacts(contacts: pd.DataFrame, *, chosen: int | None = None, ax: Axes
         axes.axhline(0, color=QUIET, linewidth=1)
         if chosen:
             axes.axvline(chosen, color=ACCENT, linestyle="--", linewidth=1.4, label=f"chosen: {count(chosen)}")
-            axes.legend(loc="lower right")
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1))
         axes.set_xlim(0, max(contacts["contacts"].max(), 1))
         axes.xaxis.set_major_formatter(_COUNT)
         axes.yaxis.set_major_formatter(_COUNT)

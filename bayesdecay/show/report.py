@@ -17,12 +17,12 @@ from bayesdecay.names import HORIZON, bounds
 from bayesdecay.show.content import Digest, ReportContent
 from bayesdecay.show.sections.contact import assumption, contact_section, recommendation
 from bayesdecay.show.sections.data import data_section
-from bayesdecay.show.sections.held_out import held_out_section
+from bayesdecay.show.sections.held_out import held_out_section, judged
 from bayesdecay.show.sections.interest import interest_section, restoration_sentence
 from bayesdecay.show.sections.method import glossary_section, method_section
 from bayesdecay.show.sections.returning import returning_section
 from bayesdecay.show.views import Box, Part, Text
-from bayesdecay.show.words import count, counted, date, level, money, moneyed, of_all, percent, span
+from bayesdecay.show.words import count, counted, date, level, marked, money, moneyed, of_all, percent, window
 
 __all__ = ["ReportContent", "render_report", "write_report"]
 
@@ -74,9 +74,9 @@ def render_report(content: ReportContent) -> str:
     return environment.get_template("report.html.j2").render(
         numbers_of_tables=itertools.count(1).__next__,
         title=content.title,
-        subtitle=f"As the log stood at the end of {date(content.history.at)}. Intervals in brackets hold "
-        f"{level(content.scores.ci_prob)}.",
-        alarms=_alarms(content),
+        subtitle=f"As the log stood at the end of {date(content.history.at)}. Numbers in brackets are the ends of "
+        f"{level(content.scores.ci_prob)} intervals.",
+        boxes=(*_alarms(content), *_remarks(content)),
         numbers=_numbers(content, digest),
         summary=_summary(content, digest),
         sections=sections,
@@ -93,15 +93,20 @@ def _alarms(content: ReportContent) -> tuple[Box, ...]:
     return (Box(tone="bad", title="NOT CONVERGED: do not act upon the numbers in this report", items=faults),)
 
 
+def _remarks(content: ReportContent) -> tuple[Box, ...]:
+    """One box below the alarms for what a reader must know first."""
+    return (Box(tone="remark", title="Remarks on this run", items=content.notes),) if content.notes else ()
+
+
 def _numbers(content: ReportContent, digest: Digest) -> list[tuple[str, str, str]]:
     """Return the numbers that matter: name, value, and a note below it."""
     users = len(content.history)
-    lapsed = f"{percent(digest.lapsed / users)}, silent for {span(digest.lapsed_after)} or longer"
+    lapsed = f"{percent(digest.lapsed / users)}, silent for {window(digest.lapsed_after)} or longer"
     told = [("Users", count(users), ""), ("Lapsed", count(digest.lapsed), lapsed)]
     for row in digest.returns.to_dict("records"):
         lower, upper = (row[name] for name in bounds("users"))
         note = f"users expected, [{count(lower)}, {count(upper)}]"
-        told.append((f"Active within {span(digest.labels[row[HORIZON]])}", count(row["users"]), note))
+        told.append((f"Active within {window(digest.labels[row[HORIZON]])}", count(row["users"]), note))
     return told + (_plan_numbers(content.plan) if content.plan is not None else [])
 
 
@@ -136,13 +141,13 @@ def _summary(content: ReportContent, digest: Digest) -> tuple[Part, ...]:
 def _outlook(content: ReportContent, digest: Digest) -> str:
     total = len(content.history)
     until = (
-        f"Until {date(content.history.at)} {count(total)} users were active, and "
-        f"{of_all(digest.lapsed, total)} of them have been silent for {span(digest.lapsed_after)} or longer."
+        f"By {date(content.history.at)}, {count(total)} users had been active, and "
+        f"{of_all(digest.lapsed, total)} of them had been silent for {window(digest.lapsed_after)} or longer."
     )
     told = [until]
     for row in digest.returns.to_dict("records"):
         numbers = counted(row["users"], *(row[name] for name in bounds("users")))
-        told.append(f"Within {span(digest.labels[row[HORIZON]])}, {numbers} of all users are expected to be active.")
+        told.append(f"Within {window(digest.labels[row[HORIZON]])}, {numbers} of all users are expected to be active.")
     return " ".join([*told, restoration_sentence(digest, content.scores.ci_prob)])
 
 
@@ -154,7 +159,7 @@ def _trust(content: ReportContent) -> Box:
     sampler = (
         f"The sampler did NOT converge for the {' and the '.join(failed)}."
         if failed
-        else f"The sampler converged for every fit ({', '.join(fits)})."
+        else f"The sampler converged for every fit: {', '.join(fits)}."
     )
-    held_out = content.check.verdict if content.check is not None else ("How such statements do was not checked.",)
-    return Box(tone="plain", title="Can this be trusted?", items=(sampler, *held_out))
+    held_out = judged(content.check) if content.check is not None else ("How such statements do was not checked.",)
+    return Box(tone="plain", title="Can this be trusted?", items=(marked(sampler, good=not failed), *held_out))

@@ -25,6 +25,8 @@ Floats = NDArray[np.float64]
 
 # Points of a curve before and after the cutoff: smooth at the width of a page.
 _PAST_POINTS, _AHEAD_POINTS = 160, 60
+# Ends of histograms of probabilities.
+_ENDS = (0.1, 0.2, 0.5, 1.0)
 
 
 def horizons(table: pa.Table, name: str) -> list[str]:
@@ -140,9 +142,10 @@ def ranking(table: pa.Table, column: str, *, points: int = 100) -> pd.DataFrame:
 
 
 def probability_histogram(table: pa.Table, column: str, *, bins: int = 20) -> pd.DataFrame:
-    """Users by a probability: ``from``, ``to``, ``users``."""
+    """Users by a probability: ``from``, ``to``, ``users``; up to the least of some round ends that holds all."""
     values = table[column].drop_null().to_numpy()
-    users, edges = np.histogram(values, bins=bins, range=(0.0, 1.0))
+    end = next(end for end in _ENDS if values.size == 0 or values.max() <= end)
+    users, edges = np.histogram(values, bins=bins, range=(0.0, end))
     return pd.DataFrame({"from": edges[:-1], "to": edges[1:], "users": users})
 
 

@@ -42,7 +42,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
-    """Something not to be overlooked; ``tone`` is good, bad or assumption."""
+    """Something not to be overlooked; ``tone`` is plain, bad, remark or assumption."""
 
     tone: str
     title: str

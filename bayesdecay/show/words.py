@@ -16,15 +16,18 @@ __all__ = [
     "interval",
     "interval_of",
     "level",
+    "marked",
     "money",
     "moneyed",
     "number",
     "of_all",
     "percent",
     "percent_interval",
+    "percent_of",
     "plural",
     "span",
     "span_interval",
+    "window",
     "with_interval",
 ]
 
@@ -90,7 +93,7 @@ def with_interval(value: float, lower: float, upper: float) -> str:
 
 def percent_interval(value: float, lower: float, upper: float) -> str:
     """Write a share with its interval, in percent: 72 % [51, 84]."""
-    digits = 1 if upper - lower < 0.02 else 0
+    digits = 1 if upper - lower < 0.02 or value < 0.02 else 0
     return f"{_fixed(100 * value, digits)}{_PER_CENT} {_bracket(100 * lower, 100 * upper, digits)}"
 
 
@@ -127,6 +130,17 @@ def interval_of(column: str, scale: float = 1.0) -> Callable[[Mapping[str, Any]]
     return write
 
 
+def percent_of(column: str) -> Callable[[Mapping[str, Any]], str]:
+    """Make what writes a column of shares of a row with its interval, in percent."""
+    columns = (column, *bounds(column))
+    return lambda row: percent_interval(*(float(row[name]) for name in columns))
+
+
+def marked(text: str, *, good: bool) -> str:
+    """Put a sign before a sentence that tells good news from bad, also without colours."""
+    return f"{'✓' if good else '✗'}\N{NO-BREAK SPACE}{text}"
+
+
 def plural(number: int, one: str, several: str) -> str:
     """Write a number of things with their name: 1 activity, 2 activities."""
     return f"{count(number)} {one if number == 1 else several}"
@@ -146,6 +160,12 @@ def span(length: float) -> str:
             return _of_unit(length / size, unit)
     years = length / 365.25
     return _of_unit(years, "year") if years < 100 else "over 100 years"
+
+
+def window(length: float) -> str:
+    """Write a length of time [days] that was chosen, not estimated, as it was chosen: 120 days, not 3.9 months."""
+    whole = length >= 1 and length == round(length) and length < 1_000
+    return plural(round(length), "day", "days") if whole else span(length)
 
 
 def span_interval(value: float, lower: float, upper: float) -> str:

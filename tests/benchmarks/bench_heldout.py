@@ -25,8 +25,8 @@ FIXED = {"decay model, ρ = 0": 0.0, "decay model, ρ = 1": 1.0}
 COVERAGE = (0.88, 0.96)
 # The most active customer buys on 100 days of the 39 weeks; what lies beyond this goes into the last cell.
 MOST = 250
-# Kept draws of each of 4 chains. Counts are simulated once a draw: with 1,600 draws in all the noise of rare counts adds
-# 0.006 to the log score beside 6,400, with 200 it adds 0.03.
+# Kept draws of each of 4 chains. Counts are simulated once a draw: with 1,600 draws in all the noise of rare counts
+# adds 0.006 to the log score beside 6,400, with 200 it adds 0.03.
 DRAWS = 1_600
 SHOWN = {
     "crps": "CRPS",

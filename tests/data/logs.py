@@ -18,7 +18,8 @@ steps = st.one_of(
     st.integers(0, DAYS - 1).map(lambda day: day * STEPS_PER_DAY),  # midnights
     st.integers(3 * STEPS_PER_DAY, 3 * STEPS_PER_DAY + 20),  # a burst around a midnight
 )
-rows = st.lists(st.tuples(st.integers(0, 5), steps), min_size=1, max_size=40)
+users = st.integers(0, 5)
+rows = st.lists(st.tuples(users, steps), min_size=1, max_size=40)
 
 
 def frame(drawn: list[tuple[int, int]]) -> pd.DataFrame:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bayesdecay.data.events import read_events
@@ -13,12 +15,31 @@ UNITS = ("day", "session", "event")
 AT = logs.START + pd.Timedelta(days=logs.DAYS)
 
 
+@st.composite
+def cut_in_time(draw, parts):
+    """A log, cut at the ends of all parts but the last; one row of each part is drawn first, so that none is empty."""
+    anchors = sorted(draw(st.sets(logs.steps, min_size=parts, max_size=parts)))
+    cuts = [draw(st.integers(low, high - 1)) for low, high in pairwise(anchors)]
+    return draw(logs.rows) + [(draw(logs.users), step) for step in anchors], cuts
+
+
+def end_of(step):
+    return logs.START + step * logs.STEP + pd.Timedelta(seconds=1)
+
+
 @settings(max_examples=25, deadline=None)
-@given(activity=st.sampled_from(UNITS), drawn=logs.rows, left=st.sets(st.integers(0, 5), min_size=1, max_size=4))
-def test_disjoint_users_combine_to_the_whole(activity, drawn, left):
+@given(
+    activity=st.sampled_from(UNITS),
+    drawn=logs.rows,
+    order=st.permutations(range(6)),
+    size=st.integers(1, 5),
+    anchors=st.tuples(logs.steps, logs.steps),
+)
+def test_disjoint_users_combine_to_the_whole(activity, drawn, order, size, anchors):
+    left = order[:size]
+    drawn = [*drawn, (order[0], anchors[0]), (order[-1], anchors[1])]  # one row of each part, so that none is empty
     one = [row for row in drawn if row[0] in left]
     other = [row for row in drawn if row[0] not in left]
-    assume(one and other)
     parts = [summarize(logs.log(part), at=AT, activity=activity) for part in (one, other)]
     whole = summarize(logs.log(drawn), at=AT, activity=activity)
     assert combine(*parts) == whole
@@ -26,14 +47,13 @@ def test_disjoint_users_combine_to_the_whole(activity, drawn, left):
 
 
 @settings(max_examples=60, deadline=None)
-@given(activity=st.sampled_from(UNITS), drawn=logs.rows, step=logs.steps, gap=st.sampled_from([0, 1, 3, 30]))
-def test_halves_in_time_combine_to_the_whole(activity, drawn, step, gap):
-    split = logs.START + step * logs.STEP + pd.Timedelta(seconds=1)
+@given(activity=st.sampled_from(UNITS), log=cut_in_time(2), gap=st.sampled_from([1, 3, 30]))
+def test_halves_in_time_combine_to_the_whole(activity, log, gap):
+    drawn, [step] = log
     early = [row for row in drawn if row[1] <= step]
     late = [row for row in drawn if row[1] > step]
-    assume(early and late)
     told = {"activity": activity, "session_gap": gap * logs.STEP}
-    earlier = summarize(logs.log(early), at=split, **told)
+    earlier = summarize(logs.log(early), at=end_of(step), **told)
     later = summarize(logs.log(late), at=AT, **told)
     whole = summarize(logs.log(drawn), at=AT, **told)
     combined = combine(earlier, later)
@@ -42,19 +62,17 @@ def test_halves_in_time_combine_to_the_whole(activity, drawn, step, gap):
 
 
 @settings(max_examples=10, deadline=None)
-@given(drawn=logs.rows, steps=st.tuples(logs.steps, logs.steps))
-def test_three_parts_combine_in_either_order(drawn, steps):
-    low, high = sorted(steps)
-    assume(low < high)
+@given(log=cut_in_time(3))
+def test_three_parts_combine_in_either_order(log):
+    drawn, [low, high] = log
     parts = [
         [row for row in drawn if row[1] <= low],
         [row for row in drawn if low < row[1] <= high],
         [row for row in drawn if high < row[1]],
     ]
-    assume(all(parts))
-    ends = [logs.START + step * logs.STEP + pd.Timedelta(seconds=1) for step in (low, high)]
     first, second, third = (
-        summarize(logs.log(part), at=at, activity="session") for part, at in zip(parts, [*ends, AT], strict=True)
+        summarize(logs.log(part), at=at, activity="session")
+        for part, at in zip(parts, [end_of(low), end_of(high), AT], strict=True)
     )
     assert combine(combine(first, second), third) == combine(first, combine(second, third))
 
@@ -89,13 +107,13 @@ def test_a_day_that_was_split_is_one_activity_and_a_session_goes_on():
 
 @pytest.fixture
 def halves():
-    frame = pd.DataFrame({"user": [1, 1, 2], "time": pd.to_datetime(["2024-01-01", "2024-02-01", "2024-02-03"])})
+    frame = pd.DataFrame({"user": [1, 1, 2], "time": pd.to_datetime(["2024-01-20", "2024-02-01", "2024-02-03"])})
     return read_events(frame.iloc[:1]), read_events(frame.iloc[1:])
 
 
 def test_what_does_not_fit_is_refused(halves):
     early, late = halves
-    earlier, later = summarize(early, at="2024-01-15"), summarize(late, at="2024-02-15")
+    earlier, later = summarize(early, at="2024-01-25"), summarize(late, at="2024-02-15")
     with pytest.raises(ValueError, match="different activity cannot be combined: 'day' and 'event'"):
         combine(earlier, summarize(late, activity="event"))
     with pytest.raises(ValueError, match=r"is after the later one's .* swap the two"):

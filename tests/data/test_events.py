@@ -253,5 +253,5 @@ def test_the_frame_given_is_not_changed(frame):
 
 def test_log_shows_itself(frame):
     html = read_events(frame.assign(shop="<b>"), **NAMES)._repr_html_()
-    assert "2024-01-01 10:00:00 to 2024-03-01 23:59:59.999999" in html
+    assert "2024-01-01 10:00:00 to 2024-03-01 23:59:59 (61 days)" in html
     assert "missing amount" in html

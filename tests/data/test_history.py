@@ -63,7 +63,7 @@ def test_days_sessions_and_events_of_one_user(shop):
 
 
 @settings(max_examples=40, deadline=None)
-@given(activity=st.sampled_from(UNITS), drawn=logs.rows, step=logs.steps, gap=st.sampled_from([0, 1, 6, 30]))
+@given(activity=st.sampled_from(UNITS), drawn=logs.rows, step=logs.steps, gap=st.sampled_from([1, 6, 30]))
 def test_summarize_is_the_plain_definition(activity, drawn, step, gap):
     at = logs.START + step * logs.STEP + pd.Timedelta(seconds=1)
     seen = logs.frame(drawn).query("time <= @at")
@@ -148,9 +148,45 @@ def test_group_and_covariates_must_be_known(shop):
         summarize(log, covariates=["agee"])
     with pytest.raises(TypeError, match=r"write \['age'\]"):
         summarize(log, covariates="age")
-    renamed = read_events(shop.rename(columns={"age": "t"}), columns=["t"])
-    with pytest.raises(ValueError, match="has the name of a history's own column"):
-        summarize(renamed, covariates=["t"])
+    with pytest.raises(ValueError, match="covariates name a column twice: age, age; give each one once"):
+        summarize(log, covariates=["age", "age"])
+
+
+@pytest.mark.parametrize("name", ["t", "T", "N", "first", "times", "group", "weight", "_opened"])
+def test_covariates_must_not_take_a_historys_names(shop, name):
+    renamed = read_events(shop.rename(columns={"age": name}), columns=[name])
+    with pytest.raises(ValueError, match=f"covariate '{name}' has the name of a history's own column .*; rename it"):
+        summarize(renamed, covariates=[name])
+    for own in ("user", "time"):
+        with pytest.raises(ValueError, match=f"covariate '{own}' has the name of a history's own column '{own}'"):
+            summarize(renamed, covariates=[own])
+
+
+@pytest.mark.parametrize("name", ["x", "at", "before", "instant", "e", "value", "rate", 'two "words"'])
+def test_covariates_may_have_the_names_inside_the_queries(shop, name):
+    log = read_events(shop.rename(columns={"age": name}), columns=[name])
+    history = summarize(log, covariates=[name])
+    assert history.table[name].to_pylist() == [40.0, 30.0, 50.0]
+    assert sorted(history.distinct()[0].covariates[name]) == [30.0, 40.0, 50.0]
+
+
+def test_silence_beyond_the_log_is_told(shop):
+    log = read_events(shop)  # 31 days, to 2024-02-01
+    told = r"cutoff 2024-03-04 is 32 days after the log's last event, on 2024-02-01, .* take at='2024-02-01'"
+    with pytest.warns(UserWarning, match=told):
+        assert summarize(log, at="2024-03-04").table["T"].to_pylist()[-1] == 32.0
+    summarize(log, at="2024-03-01")  # warnings are errors here
+    years = pd.DataFrame({"user": [1, 1], "time": pd.to_datetime(["2020-01-01", "2024-01-01"])})
+    summarize(read_events(years), at="2024-05-20")
+    with pytest.warns(UserWarning, match="cutoff 2099-01-01 is 27,394 days after"):
+        summarize(read_events(years), at="2099-01-01")
+
+
+def test_a_session_needs_a_gap(shop):
+    log = read_events(shop)
+    with pytest.raises(ValueError, match=r"session_gap '0s' lets no session go on; .* take activity='event'"):
+        summarize(log, activity="session", session_gap="0s")
+    assert len(summarize(log, activity="event", session_gap="0s")) == 3
 
 
 def test_arguments_are_checked(shop):

@@ -228,7 +228,7 @@ def test_what_is_kept_is_counted_and_printed():
     table = quality.table().set_index("rule")
     assert table.loc["duplicates", "share"] == pytest.approx(2 / 6)
     assert re.search(r"rows with a negative amount \(returned goods\?\) +1 \(16\.7%\) kept", str(quality))
-    assert "2024-01-01 00:00:00 to 2030-01-01 00:00:00" in quality._repr_html_()
+    assert "2024-01-01 to 2030-01-01 (2,193 days)" in quality._repr_html_()
 
 
 def test_duplicates_are_equal_in_every_column_read():
@@ -236,3 +236,17 @@ def test_duplicates_are_equal_in_every_column_read():
     assert read_events(same).quality.counts["duplicates"] == 2
     assert read_events(same, columns=["item"]).quality.counts["duplicates"] == 1
     assert "zero_amount" not in read_events(same).quality.counts
+
+
+def test_the_summary_reads_easily():
+    days = pd.to_datetime(["2024-01-01"] * 2 + ["2024-03-01"] * 1_999)
+    quality = read_events(
+        pd.DataFrame({"user": range(2_001), "time": days, "amount": [0.0] + [1.0] * 2_000}), amount="amount"
+    ).quality
+    assert quality.facts()["events"] == "2,001"
+    assert quality.facts()["span"] == "2024-01-01 to 2024-03-01 (61 days)"
+    assert quality.facts()["rows with an amount of zero"].startswith("1 (below 0.1%) kept")
+    instants = pd.to_datetime(["2024-01-01 09:30:01.123456", "2024-01-01 17:00:00"], format="ISO8601")
+    log = read_events(pd.DataFrame({"user": [1, 2], "time": instants}))
+    assert log.quality.facts()["span"] == "2024-01-01 09:30:01 to 2024-01-01 17:00:00 (1 day)"
+    assert "2024-01-01 09:30:01 to 2024-01-01 17:00:00 (1 day)" in log._repr_html_()

@@ -232,7 +232,7 @@ def test_csv_is_whole_or_not_there(p: xr.DataArray, tmp_path: Path, monkeypatch:
     assert list(tmp_path.iterdir()) == [target]
     plan.to_csv(target)
     assert len(pd.read_csv(target)) == 20
-    with pytest.raises(FileNotFoundError, match=r"the folder '.*missing' does not exist; create it first"):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*missing; make it first"):
         plan.to_csv(tmp_path / "missing" / "audience.csv")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import subprocess
 import sys
+from typing import get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -207,10 +209,20 @@ def test_choose_again_with_another_campaign(shop, tmp_path):
     assert done.code == 0, done.err
     assert done.out.startswith("Contact 10 of ")
     assert len(pd.read_csv(tmp_path / "audience.csv")) == 10
-    done = bayesdecay("choose", *shop.counting, *fits, *campaign, "--out", tmp_path / "other.csv")
+    words = (*shop.counting, *fits, *campaign, "--out", tmp_path / "other.csv")
+    done = bayesdecay("choose", *words, "--horizon", "90d")
     assert done.code == 2
     assert "has no fit for 90d, only for 14d, 30d" in done.err
     assert files(tmp_path) == {"audience.csv"}
+
+
+def test_choose_takes_what_is_not_said_from_the_fits(shop, tmp_path):
+    fits = ("--decay", shop.out / "decay.nc", "--reactivation", shop.out / "reactivation.nc")
+    campaign = ("--cost", 0.5, "--value", 20, "--effect", "normal(0.4, 0.1)", "--budget", 30, "--random-seed", SEED)
+    done = bayesdecay("choose", *shop.counting, *fits, *campaign, "--out", tmp_path / "audience.csv")
+    assert done.code == 0, done.err
+    # Lapsed after 21 days and within 30 days, the longest: the audience of the run itself.
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "audience.csv"), pd.read_csv(shop.out / "audience.csv"))
 
 
 def test_report_again(shop, tmp_path):
@@ -235,6 +247,17 @@ def test_check_tells_by_its_exit_code(shop):
     assert "say with --at" in unsaid.err
 
 
+def test_hindsight_is_refused(shop, tmp_path):
+    """A fit that saw what follows the cutoff cannot be judged on it."""
+    words = (shop.log, *shop.columns, "--at", "2024-06-01", "--decay", shop.out / "decay.nc")
+    page = ("--reactivation", shop.out / "reactivation.nc", "--out", tmp_path / "report.html")
+    for done in (bayesdecay("check", *words), bayesdecay("report", *words, *page)):
+        assert done.code == 2
+        assert "the fit saw the log up to 2024-07-15 23:59:59.999999" in done.err
+        assert "give --at 2024-07-15 or later" in done.err
+    assert files(tmp_path) == set()
+
+
 # --- help ---
 
 
@@ -244,9 +267,9 @@ def test_help_of_a_command_tells_its_options(command):
     assert done.code == 0
     function = inspect.unwrap(getattr(cli, command))
     assert function.__doc__.splitlines()[0] in " ".join(done.out.split())
-    shared = {"log_options": cli._LOG, "campaign": cli._CAMPAIGN, "sampling": cli._SAMPLING}
-    for name in inspect.signature(function).parameters:
-        for option in type(shared[name]).__slots__ if name in shared else [name]:
+    for name, kind in get_type_hints(function).items():
+        group = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else [name]
+        for option in group if name != "return" else []:
             wanted = f"--{option.replace('_', '-')}"
             assert wanted in done.out or option.upper() in done.out, wanted
 
@@ -254,8 +277,8 @@ def test_help_of_a_command_tells_its_options(command):
 def test_help_names_the_commands_and_the_exit_codes():
     done = bayesdecay("--help")
     assert done.code == 0
-    for part in (*COMMANDS, "Exit codes: 0 done", "bayesdecay run events.parquet"):
-        assert part in done.out
+    for part in (*COMMANDS, "Exit codes: 0 done", "130 stopped by Ctrl-C", "bayesdecay run events.parquet"):
+        assert part in " ".join(done.out.split())
     assert bayesdecay("--version").out.strip() == bd.__version__
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,8 +16,10 @@ import pytest
 
 import bayesdecay as bd
 from bayesdecay import units
-from bayesdecay.doors import job as jobs
-from bayesdecay.doors.job import Job, run_job, write_job
+from bayesdecay.doors import results
+from bayesdecay.doors.job import Job
+from bayesdecay.doors.pipeline import fitted, run_job
+from bayesdecay.doors.results import report_content, write_job
 from tests.doors.conftest import AT, HORIZONS, LAPSED, SEED, Shop
 
 CAMPAIGN = bd.Campaign(cost=0.5, value=20.0, budget=30.0, horizon="30d")
@@ -119,8 +124,9 @@ def test_log_too_short_to_learn_from_falls_back_and_says_so(log, fits):
         assert note.startswith(
             f"P(reactivation) within {label} is the decay model's own P(return): a reactivation model"
         )
-        assert note in heard
-    assert "too late for users lapsed at" in result.notes[1]
+        assert f"reactivation within {label}: not learned, see the remark at the end" in heard
+    assert "the log begins on 2024-01-01, too late for users lapsed on 2024-01-11" in result.notes[1]
+    assert result.remarks == result.notes == report_content(log, asked(at="2024-02-10"), result).notes
     table = result.scores.to_pandas().dropna(subset=["p_reactivation_30d"])
     assert len(table) > 0
     # The same quantity by another road: by draws here, in closed form there.
@@ -164,7 +170,7 @@ def test_a_failure_leaves_the_last_results(log, fits, tmp_path, monkeypatch):
     def failing(path, content):
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(jobs, "write_report", failing)
+    monkeypatch.setattr(results, "write_report", failing)
     with pytest.raises(OSError, match="the disk is full"):
         write_job(log, asked(campaign=None), result, tmp_path / "out")
     assert contents(tmp_path) == before
@@ -181,3 +187,69 @@ def test_job_is_checked_when_made():
         asked(campaign_horizon="7d")
     with pytest.raises(ValueError, match="duration 'long' cannot be read"):
         asked(lapsed_after="long")
+    with pytest.raises(ValueError, match="unknown activity 'week'"):
+        asked(activity="week")
+    with pytest.raises(ValueError, match="cutoff 'soon' cannot be read"):
+        asked(at="soon")
+
+
+def test_horizons_shorter_than_what_counts_are_refused():
+    short = units.durations(["12h", "30d"])
+    with pytest.raises(ValueError, match=r"horizon 12h is shorter than a day.*--activity session or --activity event"):
+        asked(horizons=short, campaign=None)
+    assert asked(horizons=short, activity="session", campaign=None).target == "30d"
+
+
+# --- fits that did not converge ---
+
+
+@pytest.fixture
+def unconverged(fits) -> dict:
+    """The same fits, with a verdict that failed."""
+    decay, reactivation = copy.deepcopy((fits["decay"], fits["reactivation"]))
+    for fit in (decay, reactivation["30d"]):
+        fit.idata.attrs["verdict"] = json.dumps({**json.loads(fit.idata.attrs["verdict"]), "worst_rhat": 1.2})
+    return {"decay": decay, "reactivation": reactivation}
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_a_fit_that_did_not_converge_is_made_once_more(better):
+    heard: list[str] = []
+
+    def fit(sampling: bd.Sampling) -> SimpleNamespace:
+        return SimpleNamespace(sampling=sampling, verdict=SimpleNamespace(converged=better and sampling.draws == 20))
+
+    asked_for = bd.Sampling(draws=10, tune=7, chains=3)
+    found = fitted(fit, asked_for, heard.append)
+    assert (found.sampling.draws, found.sampling.tune, found.sampling.chains) == (20, 14, 3)
+    assert found.verdict.converged is better
+    assert len(heard) == 1
+    assert "once more, with 20 draws after 14 warm-up draws of each chain" in heard[0]
+    assert fitted(fit, found.sampling, heard.append).sampling.draws == (20 if better else 40)
+
+
+def test_unconverged_fits_are_refused_unless_allowed(log, unconverged):
+    with pytest.raises(bd.NotConvergedError, match=r"R-hat is 1\.200"):
+        run_job(log, asked(), **unconverged)
+
+
+@pytest.mark.parametrize("campaign", [CAMPAIGN, None], ids=["campaign", "none"])
+def test_allowed_unconverged_fits_are_marked_everywhere(log, unconverged, tmp_path, campaign):
+    job = asked(allow_unconverged=True, campaign=campaign)
+    result = run_job(log, job, **unconverged)
+    warned = "NOT CONVERGED: the decay model and the reactivation model (30d). Do not act upon these numbers."
+    assert result.remarks == (warned,)
+    write_job(log, job, result, tmp_path / "out")
+    scores = pq.read_table(tmp_path / "out" / "scores.parquet")
+    assert set(scores["converged"].to_pylist()) == {False}
+    assert b"decay model: NOT CONVERGED: R-hat is 1.200" in scores.schema.metadata[b"verdict"]
+    assert not pd.read_csv(tmp_path / "out" / "audience.csv")["converged"].any()
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "NOT CONVERGED: do not act upon the numbers in this report" in page
+
+
+def test_converged_results_bear_no_mark(shop):
+    scores = pq.read_schema(shop.out / "scores.parquet")
+    assert "converged" not in scores.names
+    assert scores.metadata[b"verdict"].startswith(b"decay model: converged")
+    assert "converged" not in pd.read_csv(shop.out / "audience.csv")

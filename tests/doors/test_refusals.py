@@ -25,6 +25,8 @@ from tests.doors.conftest import bayesdecay, files
         (("--group", "segment"), "unknown column 'segment'"),
         (("--kinds", "purchase"), "the log was read without kinds"),
         (("--chains", "1"), "chains must be at least 2"),
+        (("--horizon", "12h"), "horizon 12h is shorter than a day"),
+        (("--session-gap", "soon"), "duration 'soon' cannot be read"),
         (("--horizn", "30d"), "Unknown option: --horizn. Did you mean --horizon?"),
     ],
 )
@@ -83,6 +85,8 @@ def test_run_that_did_not_converge_writes_nothing(shop, tmp_path):
     assert done.code == 3
     assert "the fit did not converge" in done.err
     assert "raise draws" in done.err
+    assert "add --allow-unconverged" in done.err
+    assert "allow_unconverged" not in done.err
     assert files(tmp_path) == {"out", "out/scores.parquet"}
     assert old.read_text(encoding="utf-8") == "of an earlier run"
 

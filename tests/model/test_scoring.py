@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -14,6 +17,8 @@ from bayesdecay import curves, names
 from bayesdecay.data.events import read_events
 from bayesdecay.data.history import History, combine, summarize
 from bayesdecay.data.truth import Population as Truth
+from bayesdecay.errors import DataError
+from bayesdecay.model.design import Standard
 from bayesdecay.model.scoring import ScoreOptions, forecast_counts, interest_draws, score, user_draws
 from tests.model.worlds import SHOP, history_of, population_at, simulated, user_posterior
 
@@ -317,17 +322,60 @@ def test_tables_go_to_files(few, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scores.csv", "scores.parquet"]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"ci_prob": 1.0}, "ci_prob must lie between 0 and 1, got 1.0"),
-        ({"ci_prob": 90}, "ci_prob must lie between 0 and 1, got 90"),
-        ({"floor": 0.0}, r"floor must be an interest above zero \[activities per day\], got 0.0"),
-    ],
-)
-def test_options_are_checked(options, message):
-    with pytest.raises(ValueError, match=message):
-        ScoreOptions(**options)
+def test_forecast_takes_a_duration(few):
+    population = population_at(SHOP, draws=5)
+    told, counted = (forecast_counts(population, few, length, random_seed=1) for length in ("2w", 14))
+    np.testing.assert_array_equal(told.pmf, counted.pmf)
+    with pytest.raises(ValueError, match=r"horizons: expected .* above zero"):
+        forecast_counts(population, few, 0.0)
+
+
+def test_nobody_to_score_is_an_empty_result_with_its_columns(few):
+    population, options = population_at(SHOP, draws=5), ScoreOptions(silent=["7d"], floor=0.1, random_seed=1)
+    nobody = few.select([])
+    empty = score(population, nobody, options)
+    assert len(empty) == 0
+    assert empty.table.schema.equals(score(population, few, options).table.schema, check_metadata=True)
+    draws = user_draws(population, nobody, options)
+    assert draws.sizes == {"sample": 5, "user": 0, "horizon": 2}
+    assert interest_draws(population, nobody).shape == (0, 5)
+    forecast = forecast_counts(population, nobody, "30d")
+    assert (forecast.pmf.shape, forecast.mean.shape) == ((0, 1), (0,))
+    np.testing.assert_array_equal(forecast.total, np.zeros(5))
+
+
+def test_another_unit_of_activity_is_refused(drawn):
+    days = summarize(read_events(drawn.events), at=drawn.end, activity="day")
+    refused = "its unit of activity is the day, but the model was fitted to the unit event; .* activity='event'"
+    for use in (score, user_draws):
+        with pytest.raises(DataError, match=refused):
+            use(population_at(SHOP, draws=5), days, ScoreOptions())
+    with pytest.raises(DataError, match=refused):
+        forecast_counts(population_at(SHOP, draws=5), days, "30d")
+
+
+@pytest.mark.parametrize("apart", ["covariate", "group"])
+def test_memory_is_bounded_where_users_differ_in_their_design(few, apart):
+    """All at once, 2,000 designs x 400 draws x 60 rates are 384 MB an array."""
+    copies = pa.concat_tables([few.table] * (2_000 // len(few) + 1)).slice(0, 2_000)
+    copies = copies.set_column(0, "user", pa.array(range(2_000)))
+    differs, known = np.random.default_rng(1).standard_normal(2_000), population_at(SHOP, draws=400)
+    about = {"at": few.at, "activity": few.activity, "session_gap": few.session_gap}
+    if apart == "covariate":
+        many = History(table=copies.append_column("x", pa.array(differs)), covariates=("x",), **about)
+        standard = Standard(names=("x",), center=np.zeros(1), scale=np.ones(1))
+        population = replace(known, slope=np.full((2, 400, 1), 0.1), standard=standard)
+    else:
+        many = History(table=copies.append_column("group", pa.array(map(str, range(2_000)))), group="g", **about)
+        location = np.repeat(known.location, 2_001, axis=2)
+        population = replace(known, groups=tuple(map(str, range(2_000))), location=location)
+    score(population, many.select([0]), ScoreOptions(random_seed=1))  # compiles
+    tracemalloc.start()
+    scores = score(population, many, ScoreOptions(random_seed=1))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert scores.table["user"].to_pylist() == list(range(2_000))
+    assert peak < 250e6
 
 
 def test_many_blocks_are_one_table(few):

@@ -173,7 +173,7 @@ def test_summary_says_what_matters(content, page):
     words = Page.of(page).words
     summary = words[words.index("Summary") : words.index("The log as it was read")]
     total = len(content.history)
-    assert f"{total} users were active" in summary
+    assert f"{total} users had been active" in summary
     assert re.search(r"Within 30 days, \d+ \[\d+, \d+\] of all users are expected", summary)
     assert re.search(r"A visit restores 60.\d % \[\d+.\d, \d+.\d\] of lost interest", summary)
     assert f"Contact {content.plan.audience.shape[0]} of" in summary
@@ -214,6 +214,21 @@ def test_an_unconverged_fit_is_marked_on_top(content):
     assert "did NOT converge for the decay model" in Page.of(page).words
     of_returns = replace(content, reactivation={"30d": Coefficients(made.BAD)})
     assert "The reactivation model (30d): R-hat is 1.200" in Page.of(render_report(of_returns)).words
+
+
+def test_remarks_stand_above_the_summary(content):
+    told = render_report(replace(content, notes=("P(reactivation) <b> was not learned",)))
+    top = told[: told.index("<main>")]
+    assert 'class="box remark"' in top
+    assert "P(reactivation) &lt;b&gt; was not learned" in top
+    assert "Remarks on this run" not in render_report(content)
+
+
+def test_good_and_bad_news_have_signs_of_their_own(content, page):
+    for finding in content.check.findings:
+        assert (
+            f"{'✓' if finding.good else '✗'} {finding.text}".replace("\N{NO-BREAK SPACE}", " ") in Page.of(page).words
+        )
 
 
 def test_priors_come_with_their_reasons(page):

@@ -96,6 +96,13 @@ def test_histogram_counts_every_user_that_has_a_value():
     assert histogram["users"].iloc[[0, 10, 19]].tolist() == [2, 1, 1]
 
 
+def test_histogram_of_small_probabilities_is_drawn_large():
+    histogram = users.probability_histogram(pa.table({"p": pa.array([0.01, 0.13])}), "p")
+    assert histogram["to"].iloc[-1] == pytest.approx(0.2)
+    assert histogram["users"].sum() == 2
+    assert users.probability_histogram(pa.table({"p": pa.array([], pa.float64())}), "p")["users"].sum() == 0
+
+
 def test_horizons_are_read_off_the_columns(scores):
     assert users.horizons(scores, "p_return") == ["30d", "90d"]
     assert users.horizons(scores, "p_reactivation") == []
@@ -135,7 +142,7 @@ def test_parameters_in_words_are_the_truth(truth, history):
     told = outlook.parameters_in_words(truth, history).set_index("what")["value"]
     assert told["half-life of a typical user's interest"] == pytest.approx(40.0, rel=0.01)
     assert told["part of the lost interest that a visit restores"] == pytest.approx(0.6, rel=0.01)
-    assert told["mean interest of such users right after the first activity"] == pytest.approx(4.5, rel=0.01)
+    assert told["interest of a typical user right after the first activity"] == pytest.approx(4.5, rel=0.01)
     assert told["half-life that a quarter of the users exceed"] == pytest.approx(40 * np.exp(0.6745 * 0.7), rel=0.01)
 
 

@@ -57,6 +57,13 @@ def test_span(days, said):
     assert words.span(days) == said
 
 
+@pytest.mark.parametrize(
+    ("days", "said"), [(120.0, "120 days"), (1.0, "1 day"), (0.5, "12 hours"), (730.5, "2 years"), (1e3, "2.7 years")]
+)
+def test_window(days, said):
+    assert words.window(days) == said
+
+
 def test_span_interval_names_the_unit_once_where_it_can():
     assert words.span_interval(156, 120, 200) == "5.1 months [3.9, 6.6]"
     assert words.span_interval(80, 57, 130) == "80 days [57 days, 4.3 months]"
@@ -65,6 +72,8 @@ def test_span_interval_names_the_unit_once_where_it_can():
 
 def test_percent_interval_and_money():
     assert words.percent_interval(0.72, 0.51, 0.84) == f"72{SHARE} [51, 84]"
+    assert words.percent_interval(0.004, 0.001, 0.041) == f"0.4{SHARE} [0.1, 4.1]"
+    assert words.percent_of("p")({"p": 0.5, "p_lower": 0.2, "p_upper": 0.9}) == f"50{SHARE} [20, 90]"
     assert words.moneyed(262.83, -356, 1065) == "263 [−356, 1,065]"
     assert words.moneyed(0.5, -0.25, 1.5) == "0.50 [−0.25, 1.50]"
     assert words.moneyed(0, 0, 0) == "0"

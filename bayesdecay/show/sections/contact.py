@@ -10,7 +10,8 @@ from bayesdecay.names import P_REACTIVATION, USER, bounds
 from bayesdecay.show import plots
 from bayesdecay.show.outlook import profit_by_contacts, profit_histogram
 from bayesdecay.show.views import Box, FigureView, Part, Section, TableView, Text, drawn, tabulated
-from bayesdecay.show.words import count, interval_of, level, money, moneyed, percent
+from bayesdecay.show.words import count, interval_of, level, money, moneyed, percent, percent_of, window, with_interval
+from bayesdecay.units import days
 
 __all__ = ["assumption", "contact_section", "recommendation"]
 
@@ -30,7 +31,21 @@ def contact_section(plan: Plan | None) -> Section:
 
 def recommendation(plan: Plan) -> str:
     """The plan in plain words, but for the assumption, which stands in a box of its own."""
-    return plan.statement.removesuffix(f" In this plan, {plan.campaign.effect.statement(plan.ci_prob)}.")
+    if not len(plan.audience):
+        return plan.statement.removesuffix(f" In this plan, {plan.campaign.effect.statement(plan.ci_prob)}.")
+    row = plan.summary()
+    within = f" within {window(days(plan.campaign.horizon))}" if plan.campaign.horizon else ""
+    gained = with_interval(*(row[name] for name in (EXTRA_RETURNS, *bounds(EXTRA_RETURNS))))
+    profit = moneyed(row[PROFIT], *(row[name] for name in bounds(PROFIT)))
+    told = (
+        f"Contact {count(row[CONTACTS])} of {count(len(plan.table))} lapsed users for {money(row[SPEND])}. That is "
+        f"expected to bring {gained} more returns{within} and, its cost taken off, a profit of {profit}. The "
+        f"probability of a loss is {percent(row[P_LOSS])}; in the worst {_worst(plan)} of cases the profit is "
+        f"{money(row[CVAR])} on average."
+    )
+    if plan.exact or plan.gap < 0.005:
+        return told
+    return f"{told} No affordable audience can be expected to bring {money(plan.gap)} more."
 
 
 def assumption(plan: Plan) -> Box:
@@ -43,8 +58,13 @@ def assumption(plan: Plan) -> Box:
     )
 
 
+def _worst(plan: Plan) -> str:
+    """Share of the cases that the CVaR is about."""
+    return f"{100 * (1 - plan.risk_level):.3g}\N{NO-BREAK SPACE}%"
+
+
 def _audiences(plan: Plan) -> TableView:
-    worst = f"{100 * (1 - plan.risk_level):.3g} %"
+    worst = _worst(plan)
     return tabulated(
         plan.baselines().reset_index(),
         f"The chosen audience beside simpler ones: expected values [{level(plan.ci_prob)} interval]; money in the "
@@ -68,7 +88,7 @@ def _amount(column: str) -> Callable[[Mapping[str, Any]], str]:
 
 def _profit_figure(plan: Plan) -> FigureView:
     row = plan.summary()
-    worst = f"{100 * (1 - plan.risk_level):.3g} %"
+    worst = _worst(plan)
     marks = {"expected": float(row[PROFIT]), f"mean of the worst {worst} (CVaR)": float(row[CVAR])}
     histogram = profit_histogram(plan)
     return drawn(
@@ -101,8 +121,8 @@ def _audience(plan: Plan) -> TableView:
         f"The first {len(first)} of the {count(len(plan.audience))} users to contact",
         {
             "User": USER,
-            "P(return) if left alone": interval_of(P_REACTIVATION),
-            "Profit of the contact": _amount(PROFIT),
+            "P(return) if left alone": percent_of(P_REACTIVATION),
+            "Expected profit of the contact": _amount(PROFIT),
             "P(it pays)": lambda row: percent(row[P_PROFIT]),
             "Cost": lambda row: money(row[COST]),
         },

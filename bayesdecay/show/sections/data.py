@@ -5,7 +5,7 @@ from __future__ import annotations
 from bayesdecay import names
 from bayesdecay.show.content import Digest, ReportContent
 from bayesdecay.show.views import Section, pairs, tabulated
-from bayesdecay.show.words import count, date, of_all, span
+from bayesdecay.show.words import count, date, of_all, window
 
 __all__ = ["data_section"]
 
@@ -25,7 +25,7 @@ def data_section(content: ReportContent, digest: Digest) -> Section:
         "an activity is": unit,
         "activities after the first one": count(int(n.sum())),
         "users with none": of_all(int((n == 0).sum()), len(history)),
-        f"users silent for {span(digest.lapsed_after)} or longer (lapsed)": of_all(digest.lapsed, len(history)),
+        f"users silent for {window(digest.lapsed_after)} or longer (lapsed)": of_all(digest.lapsed, len(history)),
     }
     plain = {"What": "what", "Value": "value"}
     return Section(

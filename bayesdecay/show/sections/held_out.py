@@ -9,9 +9,9 @@ from bayesdecay.names import bounds
 from bayesdecay.show import plots
 from bayesdecay.show.checks import ForecastCheck
 from bayesdecay.show.views import FigureView, Listing, Section, TableView, Text, drawn, tabulated
-from bayesdecay.show.words import count, counted, date, level, percent, span
+from bayesdecay.show.words import count, counted, date, level, marked, percent, span
 
-__all__ = ["held_out_section"]
+__all__ = ["held_out_section", "judged"]
 
 
 def held_out_section(check: ForecastCheck | None) -> Section:
@@ -29,7 +29,7 @@ def held_out_section(check: ForecastCheck | None) -> Section:
         title=title,
         parts=(
             Text(text=intro),
-            Listing(items=check.verdict),
+            Listing(items=judged(check)),
             _scores(check),
             _honesty(check),
             _calibration(check),
@@ -38,6 +38,11 @@ def held_out_section(check: ForecastCheck | None) -> Section:
             _windows(check),
         ),
     )
+
+
+def judged(check: ForecastCheck) -> tuple[str, ...]:
+    """Findings in plain sentences, good and bad ones with signs of their own."""
+    return tuple(marked(finding.text, good=finding.good) for finding in check.findings)
 
 
 def _scores(check: ForecastCheck) -> TableView:
@@ -107,7 +112,9 @@ def _by_history(check: ForecastCheck) -> TableView:
             "Past activities": "past_activities",
             "Users": lambda row: count(row["users"]),
             "P(active) forecast": lambda row: percent(row["predicted"]),
-            "Were active": lambda row: f"{100 * row['observed']:.1f} ± {100 * row['observed_se']:.1f} %",
+            "Were active": lambda row: (
+                f"{100 * row['observed']:.0f} ±\N{NO-BREAK SPACE}{100 * row['observed_se']:.0f}\N{NO-BREAK SPACE}%"
+            ),
             "Brier score": _with_error("brier"),
             "Coverage": _with_error("coverage"),
             "Coverage claimed": lambda row: f"{row['claimed']:.3f}",
@@ -132,4 +139,4 @@ def _windows(check: ForecastCheck) -> TableView:
 
 
 def _with_error(name: str) -> Callable[[Mapping[str, Any]], str]:
-    return lambda row: f"{row[name]:.3f} ± {row[f'{name}_se']:.3f}"
+    return lambda row: f"{row[name]:.3f} ±\N{NO-BREAK SPACE}{row[f'{name}_se']:.3f}"

@@ -21,9 +21,11 @@ from bayesdecay.show.words import (
     level,
     percent,
     percent_interval,
+    percent_of,
     plural,
     span,
     span_interval,
+    window,
     with_interval,
 )
 
@@ -101,8 +103,8 @@ def _curve(content: ReportContent, digest: Digest, history: History, *, name: st
     score = scored.to_pylist()[0]
     told = f"interest {interval_of(names.INTEREST, 30.0)(score)} per 30 days, half-life {span(score[names.HALF_LIFE])}"
     if digest.longest:
-        p = interval_of(names.per_horizon(names.P_RETURN, digest.longest))(score)
-        told += f", probability of a return within {span(digest.labels[digest.longest])} {p}"
+        p = percent_of(names.per_horizon(names.P_RETURN, digest.longest))(score)
+        told += f", probability of a return within {window(digest.labels[digest.longest])} {p}"
     past = f"{plural(row[names.N] + 1, 'activity', 'activities')}, last on {date(row[names.LAST])}"
     return drawn(
         lambda ax: plots.plot_interest(curve, pd.Series(visits), at=at, ax=ax),

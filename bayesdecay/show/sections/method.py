@@ -17,6 +17,14 @@ from bayesdecay.show.words import count, date, interval, number, with_interval
 __all__ = ["glossary_section", "method_section"]
 
 _PACKAGES = ("bayesdecay", "pymc", "arviz", "nutpie", "numpy", "duckdb")
+_SYMBOLS = {
+    "mu_log_rate": "μ_r",
+    "sigma_log_rate": "σ_r",
+    "mu_log_interest": "μ_I",
+    "kappa": "κ",
+    "alpha": "α",
+    "rho": "ρ",
+}
 _MODEL = (
     "At time t after the first activity a user's interest is I(t) = I₀ · exp(−r · V(t)), where V(t) = t − ρ · "
     "L(t) is the time that counts against it and L(t) is the time of the last activity. With ρ = 0 interest fades "
@@ -84,7 +92,7 @@ def _settings(content: ReportContent) -> dict[str, Any]:
         "users that the decay model was fitted to": count(model["users"]) if "users" in model else None,
         "restoration fixed at": model.get("restoration"),
         "coupling fixed at": model.get("coupling"),
-        "seed of the report's own draws": content.random_seed,
+        "seed of the report's own draws": None if "random seed" in content.settings else content.random_seed,
         **content.settings,
         "versions": ", ".join(_versions(content)),
     }
@@ -109,7 +117,7 @@ def _priors(content: ReportContent) -> TableView | Text:
     # Groups and covariates have priors that matter only where there are any.
     used = {name: Prior(**prior) for name, prior in described.items() if _is_used(name, content)}
     return tabulated(
-        priors_table(used),
+        _with_symbols(priors_table(used)),
         "Priors: what was believed before the data were seen, and why (times in days, logarithms natural)",
         {
             "Parameter": "parameter",
@@ -119,6 +127,12 @@ def _priors(content: ReportContent) -> TableView | Text:
             "Reason": "reason",
         },
     )
+
+
+def _with_symbols(frame: pd.DataFrame) -> pd.DataFrame:
+    """Names of parameters with the letters that the equations have for them."""
+    named = [f"{name} ({_SYMBOLS[name]})" if name in _SYMBOLS else name for name in frame["parameter"]]
+    return frame.assign(parameter=named)
 
 
 def _is_used(name: str, content: ReportContent) -> bool:
@@ -131,9 +145,10 @@ def _convergence(content: ReportContent) -> TableView:
     summary = content.decay.summary(ci_prob=content.scores.ci_prob, allow_unconverged=True)
     lower, upper = (column for column in summary.columns if str(column).endswith(" %"))
     frame: pd.DataFrame = summary.reset_index(names="parameter")
+    verdict = str(content.decay.verdict)
     return tabulated(
-        frame,
-        f"Posterior of the decay model's parameters (times in days). {content.decay.verdict}.",
+        _with_symbols(frame),
+        f"Posterior of the decay model's parameters (times in days). {verdict[0].upper()}{verdict[1:]}.",
         {
             "Parameter": "parameter",
             "Mean, interval": lambda row: with_interval(row["mean"], row[lower], row[upper]),

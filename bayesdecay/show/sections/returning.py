@@ -14,12 +14,31 @@ from bayesdecay import names
 from bayesdecay.show import plots, users
 from bayesdecay.show.content import Digest, Fitted, ReportContent
 from bayesdecay.show.views import FigureView, Part, Section, TableView, Text, drawn, tabulated
-from bayesdecay.show.words import count, counted, date, interval_of, level, number, of_all, percent, span, with_interval
+from bayesdecay.show.words import (
+    count,
+    counted,
+    date,
+    interval_of,
+    level,
+    number,
+    of_all,
+    percent,
+    percent_of,
+    window,
+    with_interval,
+)
 from bayesdecay.units import days
 
 __all__ = ["returning_section"]
 
 _TOP = 10
+_LOG = " (logarithm)"
+_CALLED = {"intercept": "baseline: a user who is average in all", "slope_interest": f"interest{_LOG}"}
+_FEATURES = {
+    "recency": "days since the last activity",
+    "frequency": "activities after the first one",
+    "tenure": "days since the first activity",
+}
 
 
 def returning_section(content: ReportContent, digest: Digest) -> Section:
@@ -50,7 +69,7 @@ def _returns_table(content: ReportContent, digest: Digest) -> TableView:
         f"Expected returns of all {count(total)} users after {date(content.history.at)}, with the "
         f"{level(content.scores.ci_prob)} interval",
         {
-            "Within": lambda row: span(digest.labels[row[names.HORIZON]]),
+            "Within": lambda row: window(digest.labels[row[names.HORIZON]]),
             "Users active at least once": lambda row: counted(row["users"], row["users_lower"], row["users_upper"]),
             "Share of all users": lambda row: percent(row["users"] / total),
             "Their activities": lambda row: count(row["activities"]),
@@ -60,7 +79,7 @@ def _returns_table(content: ReportContent, digest: Digest) -> TableView:
 
 def _return_figures(content: ReportContent, digest: Digest) -> tuple[FigureView, ...]:
     label, table = str(digest.longest), content.scores.table
-    column, within = names.per_horizon(names.P_RETURN, label), span(digest.labels[label])
+    column, within = names.per_horizon(names.P_RETURN, label), window(digest.labels[label])
     histogram, ranked = users.probability_histogram(table, column), users.ranking(table, column)
     what = f"probability of a return within {within}"
     high = histogram["users"][histogram["from"] >= 0.5].sum()
@@ -86,25 +105,26 @@ def _top_table(content: ReportContent, digest: Digest) -> TableView:
     label = str(digest.longest)
     best = _with_history(users.top(content.scores.table, names.per_horizon(names.P_RETURN, label), _TOP), content)
     columns = {
-        f"P(return in {horizon})": interval_of(names.per_horizon(names.P_RETURN, horizon)) for horizon in digest.labels
+        f"P(return in {window(length)})": percent_of(names.per_horizon(names.P_RETURN, horizon))
+        for horizon, length in digest.labels.items()
     }
     return tabulated(
         best,
-        f"The {len(best)} users most likely to return within {span(digest.labels[label])}",
+        f"The {len(best)} users most likely to return within {window(digest.labels[label])}",
         {
             "User": names.USER,
             "Last activity": "last_seen",
             "Past activities": lambda row: count(row[names.N]),
             "Interest per 30 days": interval_of(names.INTEREST, 30.0),
             **columns,
-            f"Activities in {label}": _activities(names.per_horizon(names.ACTIVITIES, label)),
+            f"Activities in {window(digest.labels[label])}": _activities(names.per_horizon(names.ACTIVITIES, label)),
         },
     )
 
 
 def _lapsed_parts(content: ReportContent, label: str) -> tuple[Part, ...]:
     table, column = content.scores.table, names.per_horizon(names.P_REACTIVATION, label)
-    known, within = table[column].drop_null().to_numpy(), span(days(label))
+    known, within = table[column].drop_null().to_numpy(), window(days(label))
     if not known.size:
         return (Text(heading=f"Lapsed users, within {within}", text="No user is lapsed at the cutoff."),)
     histogram = users.probability_histogram(table, column)
@@ -130,7 +150,7 @@ def _lapsed_parts(content: ReportContent, label: str) -> tuple[Part, ...]:
                 "Last activity": "last_seen",
                 "Past activities": lambda row: count(row[names.N]),
                 "Interest per 30 days": interval_of(names.INTEREST, 30.0),
-                "P(reactivation)": interval_of(column),
+                "P(reactivation)": percent_of(column),
             },
         ),
     )
@@ -151,14 +171,18 @@ def _coefficients(fit: Fitted, label: str, ci_prob: float) -> TableView:
         return with_interval(*np.exp([row["mean"], row["lower"], row["upper"]])) if slope else ""
 
     def step(row: dict[str, Any]) -> str:
-        return number(row["unit"]) if math.isfinite(row.get("unit", math.nan)) else ""
+        size = row.get("unit", math.nan)
+        if not math.isfinite(size):
+            return ""
+        # A step of a logarithm is a factor on the thing itself.
+        return f"× {number(math.exp(size))}" if row["called"].endswith(_LOG) else number(size)
 
     return tabulated(
         frame,
-        f"What goes with a return of lapsed users within {span(days(label))}: coefficients on the log-odds, mean "
-        f"[{level(ci_prob)} interval]; "
-        "features are standardised, a step is one standard deviation of the feature. Association, not effect.",
-        {"Coefficient": "called", "Log-odds": effect, "Factor on the odds, a step": odds, "Size of a step": step},
+        f"What goes with a return of lapsed users within {window(days(label))}, mean [{level(ci_prob)} interval]. A "
+        "step is one standard deviation of the feature, all others being equal; a factor above 1 goes with more "
+        "returns. This is association, not effect.",
+        {"Feature": "called", "Factor on the odds, a step": odds, "Size of a step": step, "Log-odds, a step": effect},
     )
 
 
@@ -169,10 +193,14 @@ def _activities(column: str) -> Callable[[Mapping[str, Any]], str]:
 
 
 def _called(parameter: str) -> str:
-    """Name a coefficient by its feature."""
-    if parameter == "slope_interest":
-        return "log of the interest"
-    return parameter.removeprefix("slope[").removesuffix("]") if parameter.startswith("slope[") else parameter
+    """Name a coefficient by its feature, in words where the feature is one of ours."""
+    if parameter in _CALLED:
+        return _CALLED[parameter]
+    if not parameter.startswith("slope["):
+        return parameter
+    feature = parameter.removeprefix("slope[").removesuffix("]")
+    inner = feature.removeprefix("log1p(").removesuffix(")")
+    return f"{_FEATURES[inner]}{_LOG if inner != feature else ''}" if inner in _FEATURES else feature
 
 
 def _with_history(scores: pa.Table, content: ReportContent) -> pd.DataFrame:

@@ -1,0 +1,88 @@
+"""The main job's results as files: scores, audience, fits and report, all of them or none.
+
+In: the log, the job and what :func:`~bayesdecay.doors.job.run_job` found. Out: a folder.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bayesdecay import units
+from bayesdecay.data.events import Events
+from bayesdecay.doors.job import Job, JobResult
+from bayesdecay.doors.marks import marked_frame
+from bayesdecay.doors.outputs import check_folder, nearest_folder
+from bayesdecay.model.fits import save_fits
+from bayesdecay.model.reactivation import score_reactivation
+from bayesdecay.show.report import ReportContent, write_report
+from bayesdecay.show.words import level, window
+
+__all__ = ["report_content", "write_job"]
+
+
+def write_job(log: Events, job: Job, result: JobResult, out: str | Path, *, command: str = "") -> Path:
+    """Write scores, audience, fits and report into a folder; all of them or none.
+
+    Returns
+    -------
+    Path
+        The report.
+    """
+    folder = Path(out)
+    check_folder(folder)
+    # In the folder itself where it is there: it may be a disk of its own, and its parent closed to us.
+    with tempfile.TemporaryDirectory(dir=nearest_folder(folder), prefix=".writing-") as name:
+        part = Path(name)
+        result.scores.to_parquet(part / "scores.parquet")
+        if result.plan is not None:
+            result.plan.to_csv(part / "audience.csv")
+        else:
+            _ranked(result).to_csv(part / "audience.csv", index=False)
+        result.decay.save(part / "decay.nc")
+        save_fits(result.reactivation, part / "reactivation.nc")
+        write_report(part / "report.html", report_content(log, job, result, command=command))
+        folder.mkdir(parents=True, exist_ok=True)
+        for made in part.iterdir():
+            made.replace(folder / made.name)
+    return folder / "report.html"
+
+
+def _ranked(result: JobResult) -> pd.DataFrame:
+    """Lapsed users by P(reactivation), the audience where no campaign was described."""
+    table = score_reactivation(result.candidates, ci_prob=result.scores.ci_prob).to_pandas()
+    table = table.sort_values(table.columns[1], ascending=False, kind="stable")
+    table = table.assign(
+        rank=np.arange(1, len(table) + 1), reason="ranked by P(reactivation); no campaign was described"
+    )
+    return marked_frame(table, result.verdicts)
+
+
+def report_content(log: Events, job: Job, result: JobResult, *, command: str = "") -> ReportContent:
+    """Gather what the report of a job shows."""
+    settings = {
+        "command": command,
+        "lapsed after": window(units.days(job.lapsed_after)),
+        "horizons": ", ".join(window(length) for length in job.horizons.values()),
+        "the campaign is about": window(job.horizons[job.target]) if job.campaign else "",
+        "intervals": f"{level(job.ci_prob)}, equal-tailed",
+        "posterior draws that scores and campaign rest on": str(job.draws),
+        "random seed": "another one each time" if job.random_seed is None else str(job.random_seed),
+    }
+    return ReportContent(
+        title=job.title,
+        log=log,
+        history=result.history,
+        decay=result.decay,
+        scores=result.scores,
+        reactivation=result.reactivation,
+        plan=result.plan,
+        check=result.check,
+        settings={name: value for name, value in settings.items() if value},
+        notes=result.notes,
+        lapsed_after=job.lapsed_after,
+        random_seed=job.random_seed,
+    )

@@ -1,0 +1,229 @@
+"""The steps of the main job as commands of their own, and what is done again with saved fits.
+
+summarize → fit → score;   choose, report and check with the fits of a run
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import bayesdecay
+from bayesdecay import units
+from bayesdecay.doors.exits import POOR_FORECAST, command_line, remarks, say, telling
+from bayesdecay.doors.options import (
+    CampaignOptions,
+    DecayFile,
+    FitFiles,
+    HistoryFile,
+    LogOptions,
+    LogSource,
+    ResultOptions,
+    SamplingOptions,
+)
+from bayesdecay.doors.outputs import check_file
+
+if TYPE_CHECKING:
+    from bayesdecay.doors.job import Job
+    from bayesdecay.model.reactivation import ReactivationFit
+
+__all__ = ["check", "choose", "fit", "report", "score", "summarize"]
+
+# Posterior draws that scores and forecasts rest on, as in a job.
+_DRAWS = 200
+_LOG, _CAMPAIGN, _SAMPLING, _RESULT = LogOptions(), CampaignOptions(), SamplingOptions(), ResultOptions()
+
+
+@telling()
+def summarize(log: LogSource, *, out: Path, log_options: LogOptions = _LOG) -> int:
+    """Reduce a log to its history, a row a user, and print what the log is like.
+
+    Parameters
+    ----------
+    out
+        Parquet file to write, for 'bayesdecay fit' and 'bayesdecay score'.
+    """
+    check_file(out, suffixes=(".parquet",), what="a history", log=log)
+    events = log_options.read(log)
+    say(events.quality)
+    history = bayesdecay.summarize(events, **log_options.counting)
+    history.to_parquet(out)
+    say(f"{len(history):,} users up to {history.at}: {out}")
+    return 0
+
+
+@telling()
+def fit(
+    history: HistoryFile,
+    *,
+    out: Path,
+    restoration: float | None = None,
+    sampling: SamplingOptions = _SAMPLING,
+    result: ResultOptions = _RESULT,
+) -> int:
+    """Fit the decay model to a history, write its posterior and print it.
+
+    Parameters
+    ----------
+    out
+        File to write, .nc (NetCDF) or .zarr.
+    restoration
+        Part of lost interest that a visit restores: 0 (none) to 1 (all), such as 0.8; learned if not given.
+    """
+    from bayesdecay.doors.saved import history_of
+
+    check_file(out, suffixes=(".nc", ".zarr"), what="a fit")
+    model, how = bayesdecay.DecayModel(restoration=restoration), sampling.sampling()
+    found = model.fit(history_of(history), sampling=how, random_seed=result.random_seed)
+    summary = found.summary(allow_unconverged=result.allow_unconverged)
+    say(summary.to_string(float_format="{:.3g}".format))
+    found.save(out)
+    say(f"{found.verdict}: {out}")
+    return 0
+
+
+@telling()
+def score(
+    history: HistoryFile, *, decay: DecayFile, out: Path, horizon: str = "30d,90d", result: ResultOptions = _RESULT
+) -> int:
+    """Score every user of a history with a saved fit: interest, half-life, chance of a return.
+
+    Parameters
+    ----------
+    out
+        File to write, .parquet or .csv.
+    horizon
+        Windows after the cutoff in which users return or not, as in 30d,90d.
+    """
+    from bayesdecay.doors.job import check_horizons
+    from bayesdecay.doors.marks import marked_scores
+    from bayesdecay.doors.saved import decay_fit, history_of, refuse_other_unit
+
+    check_file(out, suffixes=(".parquet", ".csv"), what="a table of scores")
+    horizons = units.durations(horizon.split(","))
+    options = bayesdecay.ScoreOptions(horizons=horizons, random_seed=result.random_seed)
+    fitted, users = decay_fit(decay), history_of(history)
+    refuse_other_unit(fitted, users.activity)
+    check_horizons(horizons, users.activity)
+    scores = fitted.score(users, options=options, draws=_DRAWS, allow_unconverged=result.allow_unconverged)
+    scores = marked_scores(scores, {"decay model": fitted.verdict})
+    (scores.to_parquet if out.suffix == ".parquet" else scores.to_csv)(out)
+    say(f"{len(scores):,} users: {out}")
+    return 0
+
+
+@telling()
+def choose(
+    log: LogSource,
+    *,
+    fits: FitFiles,
+    out: Path,
+    horizon: str | None = None,
+    lapsed_after: str | None = None,
+    log_options: LogOptions = _LOG,
+    campaign: CampaignOptions = _CAMPAIGN,
+    result: ResultOptions = _RESULT,
+) -> int:
+    """Choose the audience of a campaign with saved fits, write it and print what the campaign may bring.
+
+    Parameters
+    ----------
+    out
+        CSV file to write, a row a user to contact.
+    horizon
+        Window after the cutoff that the campaign is about, such as 90d; the longest of the fits if not given.
+    lapsed_after
+        Silence after which a user counts as lapsed, such as 60d; as when the fits were made if not given.
+    """
+    from bayesdecay.doors.pipeline import plan_for
+    from bayesdecay.doors.saved import decay_fit, reactivation_fit, refuse_other_unit
+
+    check_file(out, suffixes=(".csv",), what="an audience", log=log)
+    decay, reactivation = decay_fit(fits.decay), reactivation_fit(fits.reactivation, horizon)
+    wanted = campaign.required(reactivation.horizon)
+    job = replace(_job_again([reactivation], lapsed_after, log_options, result), campaign=wanted)
+    refuse_other_unit(decay, job.activity)
+    plan, warned = plan_for(log_options.read(log), job, decay, reactivation)
+    plan.to_csv(out)
+    say(plan.statement, *remarks(warned))
+    return 0
+
+
+@telling()
+def report(
+    log: LogSource,
+    *,
+    fits: FitFiles,
+    out: Path,
+    lapsed_after: str | None = None,
+    log_options: LogOptions = _LOG,
+    campaign: CampaignOptions = _CAMPAIGN,
+    result: ResultOptions = _RESULT,
+) -> int:
+    """Write the report again from saved fits, such as with another campaign.
+
+    Parameters
+    ----------
+    out
+        HTML file to write. Its horizons are those of the fits.
+    lapsed_after
+        Silence after which a user counts as lapsed, such as 60d; as when the fits were made if not given.
+    """
+    from bayesdecay.doors.pipeline import run_job
+    from bayesdecay.doors.results import report_content
+    from bayesdecay.doors.saved import decay_fit, reactivation_fits, refuse_hindsight, refuse_other_unit
+    from bayesdecay.show.report import write_report
+
+    check_file(out, suffixes=(".html", ".htm"), what="a report", log=log)
+    decay, reactivation = decay_fit(fits.decay), reactivation_fits(fits.reactivation)
+    job = _job_again(reactivation.values(), lapsed_after, log_options, result)
+    job = replace(job, campaign=campaign.campaign(job.target))
+    refuse_other_unit(decay, job.activity)
+    events = log_options.read(log)
+    refuse_hindsight(decay, units.cutoff_instant(job.at) if job.at else events.end)
+    found = run_job(events, job, decay=decay, reactivation=reactivation)
+    write_report(out, report_content(events, job, found, command=command_line()))
+    say(*remarks(found.remarks), f"report: {out}")
+    return 0
+
+
+@telling()
+def check(log: LogSource, *, decay: DecayFile, log_options: LogOptions = _LOG, result: ResultOptions = _RESULT) -> int:
+    """Judge a saved fit's forecasts on what the log shows after the cutoff (--at); exit code 1 if found wanting."""
+    from bayesdecay.doors.marks import warnings_of
+    from bayesdecay.doors.saved import decay_fit, refuse_hindsight, refuse_other_unit
+    from bayesdecay.show.checks import check_forecast
+    from bayesdecay.show.later import later_activity, observable_length
+
+    if log_options.at is None:
+        raise ValueError("say with --at at which cutoff the forecasts are made; they are judged on what follows it")
+    fitted = decay_fit(decay)
+    refuse_other_unit(fitted, log_options.activity)
+    refuse_hindsight(fitted, units.cutoff_instant(log_options.at))
+    population = fitted.population(_DRAWS, allow_unconverged=result.allow_unconverged)
+    events = log_options.read(log)
+    history = bayesdecay.summarize(events, **log_options.counting)
+    later = later_activity(events, history, observable_length(events, history.at))
+    found = check_forecast(population, history, later, random_seed=result.random_seed)
+    say(found.table.to_string(float_format="{:.4g}".format))
+    say(found, *remarks(warnings_of({"decay model": fitted.verdict})))
+    return 0 if found.trusted else POOR_FORECAST
+
+
+def _job_again(
+    fits: Iterable[ReactivationFit], lapsed_after: str | None, log_options: LogOptions, result: ResultOptions
+) -> Job:
+    """Describe the job for fits that are there; no campaign yet."""
+    from bayesdecay.doors.job import Job
+    from bayesdecay.doors.saved import lapsed_after_of
+
+    known = list(fits)
+    return Job(
+        **log_options.counting,
+        lapsed_after=lapsed_after or lapsed_after_of(known),
+        horizons=units.durations([fit.horizon for fit in known]),
+        random_seed=result.random_seed,
+        allow_unconverged=result.allow_unconverged,
+    )
