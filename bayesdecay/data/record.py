@@ -87,7 +87,7 @@ class History:
         tuple of Block and numpy.ndarray
             ``user`` is the first of those that share the row; weights are float64[row] and sum to the number of users.
         """
-        keys = [T, TIMES, *self.table.column_names[len(HISTORY_COLUMNS) :]]
+        keys = self._keys
         carried = [N, FIRST, LAST, LAST_EVENT, SUM_TIMES]
         query = f"""
             SELECT min({identifier(USER)}) AS {identifier(USER)}, count(*)::DOUBLE AS {identifier(WEIGHT)},
@@ -98,6 +98,19 @@ class History:
             connection.register("history", self.table)
             merged = fetch(connection.sql(query))
         return Block.from_table(merged, self.covariates), merged[WEIGHT].to_numpy()
+
+    def alike(self) -> np.ndarray:
+        """Row of the first user with equal statistics, of each user: int64[row]."""
+        with connect() as connection:
+            connection.register("history", self.table.select(self._keys).append_column("row", [np.arange(len(self))]))
+            first = f"min(row) OVER (PARTITION BY {', '.join(map(identifier, self._keys))})"
+            found = fetch(connection.sql(f"SELECT {first} AS first FROM history ORDER BY row"))
+        return found["first"].to_numpy()
+
+    @property
+    def _keys(self) -> list[str]:
+        """Columns that all that is said of a user rests on."""
+        return [T, TIMES, *self.table.column_names[len(HISTORY_COLUMNS) :]]
 
     def select(self, users: Ids) -> History:
         """Keep some users, in the order given.

@@ -44,8 +44,8 @@ class Job:
         Costs, value, budget and the assumed effect; without one the lapsed users are ranked, and no profit is stated.
     campaign_horizon : str, optional
         Label of the horizon that the campaign is about; the longest unless told.
-    sampling : Sampling
-        Draws and chains of both models.
+    sampling : Sampling, optional
+        Draws and chains of both models; each model's own unless told.
     draws : int
         Posterior draws that the scores and the campaign rest on.
     ci_prob : float
@@ -67,7 +67,7 @@ class Job:
     horizons: Mapping[str, float] = field(default_factory=lambda: units.durations(["30d", "90d"]))
     campaign: Campaign | None = None
     campaign_horizon: str | None = None
-    sampling: Sampling = field(default_factory=Sampling)
+    sampling: Sampling | None = None
     draws: int = 200
     ci_prob: float = 0.9
     random_seed: int | None = None

@@ -6,7 +6,7 @@ fits to use, how to sample, and what holds for every result.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -188,20 +188,23 @@ class SamplingOptions:
     Parameters
     ----------
     draws
-        Posterior draws of each chain; more of them narrow the error of the sampler, not the intervals.
+        Posterior draws of each chain; more of them narrow the error of the sampler, not the intervals. 500 for the
+        decay model and 1000 for the reactivation models if not given.
     tune
-        Warm-up draws of each chain, thrown away. A run that did not converge is tried once more with twice as many.
+        Warm-up draws of each chain, thrown away; 200 and 300 if not given. A run that did not converge is tried once
+        more with twice as many.
     chains
-        Independent chains, at least 2: by their agreement it is judged whether the sampler converged.
+        Independent chains, at least 2: by their agreement it is judged whether the sampler converged. 4 if not given.
     """
 
-    draws: int = 500
-    tune: int = 300
-    chains: int = 4
+    draws: int | None = None
+    tune: int | None = None
+    chains: int | None = None
 
-    def sampling(self) -> Sampling:
-        """Return them as the models take them."""
-        return bayesdecay.Sampling(draws=self.draws, tune=self.tune, chains=self.chains)
+    def sampling(self) -> Sampling | None:
+        """Return them as the models take them; None where each model's own are to be used."""
+        told = {name: value for name, value in asdict(self).items() if value is not None}
+        return bayesdecay.Sampling(**told) if told else None
 
 
 @Parameter(name="*", group=Group("Results", sort_key=6))

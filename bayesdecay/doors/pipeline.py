@@ -240,13 +240,14 @@ def _with_columns(scores: Scores, part: Scores) -> Scores:
 
 
 def fitted[F: (DecayFit, ReactivationFit)](
-    fit: Callable[[Sampling], F], sampling: Sampling, tell: Callable[[str], None]
+    fit: Callable[[Sampling | None], F], sampling: Sampling | None, tell: Callable[[str], None]
 ) -> F:
     """Fit; if the sampler did not converge, say so and fit once more with twice the draws and warm-up."""
     found = fit(sampling)
     if found.verdict.converged:
         return found
-    more = replace(sampling, draws=2 * sampling.draws, tune=2 * sampling.tune)
+    draws, tune = found.verdict.draws // found.verdict.chains, int(found.idata.attrs["tune"])
+    more = replace(sampling or Sampling(), draws=2 * draws, tune=2 * tune)
     tell(f"{found.verdict}; once more, with {more.draws} draws after {more.tune} warm-up draws of each chain")
     return fit(more)
 

@@ -41,9 +41,10 @@ from bayesdecay.model.whitening import Whitening
 __all__ = ["DecayFit", "DecayModel"]
 
 # A grid finer than this means a population without spread in half-lives, where the grid is not what to mend.
-_MOST_RATES = 400
-_CHECKED_DRAWS = 8
-_LOGLIK = FusedLogLikelihood("marginal_loglik", n_parameters=5)
+_MOST_RATES = 300
+_CHECKED_DRAWS = 4
+_FINER = 1.4
+_LOGLIK = FusedLogLikelihood("marginal_loglik", n_parameters=4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +105,6 @@ class DecayModel:
                 grids.log_beta(log_rates, (location[0][:, None], location[1][:, None]), shape, xp=pt),
                 alpha,
                 rho,
-                grid.interpolation(rho, xp=pt),
                 *(pm.Data(name, values) for name, values in data.arrays(grid).items()),
             )
             # log Gamma(alpha + n) - log Gamma(alpha) summed over users, as a sum over activities.
@@ -138,7 +138,7 @@ class DecayModel:
         history : History
             One row a user; its group and covariates, if any, are the model's.
         sampling : Sampling, optional
-            Draws, warm-up, chains, cores; 4 chains of 400 draws after 200 warm-up draws unless told.
+            Draws, warm-up, chains, cores; 4 chains of 500 draws after 200 warm-up draws unless told.
         random_seed : int, optional
             The same seed gives the same fit on the same machine.
         keep_training_data : bool
@@ -246,9 +246,9 @@ class DecayFit:
 
 
 def _fine_enough(population: Population, data: FitData, grid: Grid) -> Grid:
-    """Return the grid, doubled until doubling it once more moves the log-likelihood by half of what is allowed."""
-    while _grid_error(population, data, grid) > GRID_TOLERANCE / 2 and 2 * grid.rates.size <= _MOST_RATES:
-        grid = grid.doubled()
+    """Return the grid, made finer until doubling it moves the log-likelihood by half of what is allowed at most."""
+    while _grid_error(population, data, grid) > GRID_TOLERANCE / 2 and grid.rates.size <= _MOST_RATES:
+        grid = grid.finer(_FINER)
     return grid
 
 
@@ -256,7 +256,7 @@ def _grid_error(population: Population, data: FitData, grid: Grid) -> float:
     """How much doubling the grid moves the total log-likelihood [nats], at worst over some draws."""
     population = replace(population, grid=grid)
     coarse = total_loglik(population, data.block, data.weight, grid)
-    fine = total_loglik(population, data.block, data.weight, grid.doubled())
+    fine = total_loglik(population, data.block, data.weight, grid.finer())
     return float(np.abs(fine - coarse).max())
 
 

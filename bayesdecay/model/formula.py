@@ -182,6 +182,13 @@ class Design:
     group: NDArray[np.int64]
     level: Floats
 
+    def merged(self, returned: NDArray[np.bool_]) -> tuple[Design, NDArray[np.bool_], Floats]:
+        """Merge equal rows with equal outcomes: the distinct ones, their outcomes, and how many share each."""
+        columns = np.column_stack([returned, self.group, self.x, self.z, self.level])
+        _, first, count = np.unique(columns, axis=0, return_index=True, return_counts=True)
+        part = Design(x=self.x[first], z=self.z[first], group=self.group[first], level=self.level[first])
+        return part, returned[first], count.astype(float)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:

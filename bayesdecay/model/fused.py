@@ -74,7 +74,11 @@ class FusedLogLikelihood(Op):
 def _compile_with_numba(op: FusedLogLikelihood, node: Apply, **_: Any) -> Any:
     """Call the loop from numba code, 0-dimensional arrays becoming numbers on the way in and back on the way out."""
     arguments = [f"x{i}" for i in range(len(node.inputs))]
-    passed = [f"{a}.item()" if v.type.ndim == 0 else a for a, v in zip(arguments, node.inputs, strict=True)]
+    # PyTensor's arrays may have any strides; told that they are contiguous, the loop runs in vector registers.
+    passed = [
+        f"{a}.item()" if v.type.ndim == 0 else f"np.ascontiguousarray({a})"
+        for a, v in zip(arguments, node.inputs, strict=True)
+    ]
     results = [f"y{i}" for i in range(len(node.outputs))]
     returned = [f"np.asarray({r})" if v.type.ndim == 0 else r for r, v in zip(results, node.outputs, strict=True)]
     source = (

@@ -34,9 +34,9 @@ __all__ = ["Grid", "Statistics", "log_beta", "log_weights", "marginal_loglik", "
 
 Floats = NDArray[np.float64]
 
-# Measured on CDNOW (23,570 users): a spacing of 0.31 in log r is within 1e-4 of the limit in the total
-# log-likelihood, 0.39 still within 1e-3; the trapezoid rule is that good while the population's spread exceeds it.
-_SPACING = 0.36
+# Measured on CDNOW (23,570 users): at a spacing of 0.4 in log r half of it moves the total log-likelihood by 2e-3, at
+# 0.5 by 3e-2; the trapezoid rule is that good while the users' own posteriors are wider than it.
+_SPACING = 0.4
 # Half-lives from 1,700 times the longest history, where a user cannot be told from one that never fades, ...
 _SLOWEST = 4e-4
 # ... to a quarter of the log's time resolution, where a user is gone before the next activity could be seen.
@@ -73,7 +73,7 @@ class Grid:
     ) -> Grid:
         """Grid for histories up to ``longest`` [days] of a log that tells times ``resolution`` [days] apart."""
         low, high = math.log(_SLOWEST / max(longest, resolution)), math.log(_FASTEST / resolution)
-        count = n_rates or math.ceil((high - low) / _SPACING) + 1
+        count = n_rates or _in_registers((high - low) / _SPACING + 1)
         nodes = np.array([restoration]) if restoration is not None else chebyshev_nodes(0.0, 1.0, _RESTORATION_NODES)
         return cls(rates=np.exp(np.linspace(low, high, count)), restorations=nodes)
 
@@ -82,30 +82,36 @@ class Grid:
         """Distance of two neighbouring rates in the logarithm."""
         return float(np.log(self.rates[1] / self.rates[0]))
 
-    def doubled(self) -> Grid:
-        """Return the grid with half the spacing over the same range."""
+    def finer(self, factor: float = 2.0) -> Grid:
+        """Return a grid over the same range whose spacing is ``factor`` times smaller, or a little more."""
         low, high = np.log(self.rates[[0, -1]])
-        return Grid(rates=np.exp(np.linspace(low, high, 2 * self.rates.size - 1)), restorations=self.restorations)
+        count = _in_registers(factor * (self.rates.size - 1) + 1)
+        return Grid(rates=np.exp(np.linspace(low, high, count)), restorations=self.restorations)
 
-    def interpolation(self, rho: Any, *, xp: Any = np) -> Any:
+    def interpolation(self, rho: float) -> Floats:
         """Weights (node,) that make a value at restoration ``rho`` of values at the nodes."""
         if self.restorations.size == 1:
             return np.ones(1)
         low, high = self.restorations[0], self.restorations[-1]
-        x = (2.0 * rho - low - high) / (high - low)
-        powers = xp.stack([x**i if i else 0.0 * x + 1.0 for i in range(self.restorations.size)])
-        return xp.dot(_lagrange_coefficients(self.restorations.size), powers)
+        return self.lagrange @ ((2.0 * rho - low - high) / (high - low)) ** np.arange(self.restorations.size)
+
+    @property
+    def lagrange(self) -> Floats:
+        """Coefficients (node, power) of the nodes' Lagrange polynomials, their interval being [-1, 1]."""
+        if self.restorations.size == 1:
+            return np.ones((1, 1))
+        nodes = chebyshev_nodes(-1.0, 1.0, self.restorations.size)
+        return np.linalg.inv(np.vander(nodes, increasing=True)).T
+
+
+def _in_registers(count: float) -> int:
+    """Round a number of rates up to whole vector registers: 38 rates take a third longer than 40."""
+    return 8 * math.ceil(count / 8)
 
 
 def chebyshev_nodes(low: float, high: float, count: int) -> Floats:
     """Chebyshev nodes of the second kind on [low, high], both ends among them."""
     return low + (high - low) * (1.0 - np.cos(np.pi * np.arange(count) / (count - 1))) / 2.0
-
-
-def _lagrange_coefficients(count: int) -> Floats:
-    """Coefficients (node, power) of the Lagrange polynomials of the Chebyshev nodes on [-1, 1]."""
-    nodes = chebyshev_nodes(-1.0, 1.0, count)
-    return np.linalg.inv(np.vander(nodes, increasing=True)).T
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

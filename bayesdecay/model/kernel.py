@@ -47,36 +47,39 @@ def exposures(times: Floats, offsets: Integers, T: Floats, rates: Floats, restor
 
 
 @_loop
-def marginal_loglik(  # noqa: PLR0913 - five parameters and the data of one pass
+def marginal_loglik(  # noqa: PLR0913 - four parameters and the data of one pass
     log_weight: Floats,
     log_beta: Floats,
     alpha: float,
     rho: float,
-    interpolation: Floats,
+    restorations: Floats,
+    lagrange: Floats,
     log_exposure: Floats,
     ageing: Floats,
     n: Floats,
     weight: Floats,
     design: Integers,
     rates: Floats,
-) -> tuple[float, Floats, Floats, float, float, Floats]:
+) -> tuple[float, Floats, Floats, float, float]:
     r"""Weighted sum of :math:`\log\sum_k w_k \beta_k^\alpha e^{-r_k A}(\beta_k + E_k)^{-(\alpha+n)}` and its gradient.
 
-    ``log_weight``, ``log_beta`` (design, rate); ``interpolation`` (node): how much of each node's log E makes the
-    log E at restoration ``rho``; ``log_exposure`` (row, node, rate); ``ageing`` (row, 2) [days]: A = ageing[0] -
-    rho * ageing[1]. Returns the value and its gradients to the first five arguments.
+    ``log_weight``, ``log_beta`` (design, rate); ``restorations`` (node) and ``lagrange`` (node, power) interpolate
+    ``log_exposure`` (row, node, rate) at ``rho``; ``ageing`` (row, 2) [days]: A = ageing[0] - rho * ageing[1]. Returns
+    the value and its gradients to the first four arguments.
     """
     n_rates = log_exposure.shape[2]
     value, d_alpha, d_rho = 0.0, 0.0, 0.0
     d_log_weight, d_log_beta = np.zeros_like(log_weight), np.zeros_like(log_beta)
-    d_interpolation = np.zeros_like(interpolation)
+    node_weight, node_slope = _interpolation(rho, restorations, lagrange)
+    mixed, d_node_weight = node_weight.astype(log_exposure.dtype), np.zeros(node_weight.size)
     beta = np.exp(log_beta)
-    log_e, term, log_b, share = np.empty(n_rates), np.empty(n_rates), np.empty(n_rates), np.empty(n_rates)
+    log_e = np.empty(n_rates, log_exposure.dtype)
+    term, log_b, share = np.empty(n_rates), np.empty(n_rates), np.empty(n_rates)
     for u in range(weight.size):
         d = design[u]
         total = alpha + n[u]
         age = ageing[u, 0] - rho * ageing[u, 1]
-        _mix(interpolation, log_exposure[u], log_e)
+        _mix(mixed, log_exposure[u], log_e)
         _denominators(beta[d], log_e, log_b, share)
         for k in range(n_rates):
             term[k] = log_weight[d, k] + alpha * log_beta[d, k] - rates[k] * age - total * log_b[k]
@@ -92,8 +95,8 @@ def marginal_loglik(  # noqa: PLR0913 - five parameters and the data of one pass
             mean_rate += p * rates[k]
             share[k] *= p * total
         d_rho += mean_rate * ageing[u, 1]
-        _subtract_along(share, log_exposure[u], d_interpolation)
-    return value, d_log_weight, d_log_beta, d_alpha, d_rho, d_interpolation
+        _subtract_along(share, log_exposure[u], d_node_weight)
+    return value, d_log_weight, d_log_beta, d_alpha, d_rho + float(node_slope @ d_node_weight)
 
 
 # The steps of a row. Each is one plain loop over the rates: fused into a single body, the compiler gives up on
@@ -101,20 +104,35 @@ def marginal_loglik(  # noqa: PLR0913 - five parameters and the data of one pass
 
 
 @_loop
-def _mix(interpolation: Floats, log_exposure: Floats, out: Floats) -> None:
+def _interpolation(rho: float, restorations: Floats, lagrange: Floats) -> tuple[Floats, Floats]:
+    """Weights (node,) that make a value at ``rho`` of values at the nodes, and their slopes in ``rho``."""
+    low, high = restorations[0], restorations[-1]
+    width = max(high - low, 1e-300)
+    x = (2.0 * rho - low - high) / width if high > low else 0.0
+    weight, slope = np.zeros(restorations.size), np.zeros(restorations.size)
+    for c in range(restorations.size):
+        for power in range(lagrange.shape[1] - 1, -1, -1):
+            slope[c] = slope[c] * x + weight[c]
+            weight[c] = weight[c] * x + lagrange[c, power]
+        slope[c] *= 2.0 / width
+    return weight, slope
+
+
+@_loop
+def _mix(node_weight: Floats, log_exposure: Floats, out: Floats) -> None:
     """Interpolate log E at the restoration, out of its values at the nodes."""
     for k in range(out.size):
-        out[k] = interpolation[0] * log_exposure[0, k]
-    for c in range(1, interpolation.size):
+        out[k] = node_weight[0] * log_exposure[0, k]
+    for c in range(1, node_weight.size):
         for k in range(out.size):
-            out[k] += interpolation[c] * log_exposure[c, k]
+            out[k] += node_weight[c] * log_exposure[c, k]
 
 
 @_loop
 def _denominators(beta: Floats, log_e: Floats, log_b: Floats, share: Floats) -> None:
     """Write log(beta + E) and E / (beta + E)."""
     for k in range(log_e.size):
-        e = exp(log_e[k])
+        e = exp(float(log_e[k]))
         b = beta[k] + e
         log_b[k] = log(b)
         share[k] = e / b

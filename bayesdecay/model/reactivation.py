@@ -16,7 +16,7 @@ of equally probable slices of the user's own posterior of log interest at the cu
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,13 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from bayesdecay import names, units
+from bayesdecay.data.history import History
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.errors import DataError, unknown_name
 from bayesdecay.model.decay import DecayFit
 from bayesdecay.model.formula import Design, Formula, Terms
 from bayesdecay.model.fused import FusedLogLikelihood
+from bayesdecay.model.population import Population
 from bayesdecay.model.posterior import Verdict, labelled, summary_table, thinned, verdict_of, write_tree
 from bayesdecay.model.prior import REACTIVATION_PRIORS, Prior, priors_table, with_changes
 from bayesdecay.model.sampling import Sampling, draw_posterior
@@ -51,6 +53,10 @@ Floats = NDArray[np.float64]
 DEFAULT_FORMULA = "returned ~ interest + log1p(recency) + log1p(frequency) + log1p(tenure)"
 # Slices of a user's log interest; on CDNOW 8 give the coefficients of 32 within a tenth of their posterior sd.
 _LEVELS = 8
+# More draws than the decay model takes: each is cheap, and the coefficients of interest and recency go together.
+_SAMPLING = Sampling(draws=1_000, tune=300)
+# Posterior draws that the slices are made of.
+_DRAWS = 200
 # An interest below this [activities per day] is none; its logarithm must stay finite.
 _LEAST_INTEREST = 1e-12
 _LOGLIK = FusedLogLikelihood("mixed_logistic_loglik", n_parameters=2)
@@ -106,8 +112,8 @@ class ReactivationModel:
         """Tidy table of the priors in force, each with its reason."""
         return priors_table(with_changes(REACTIVATION_PRIORS, self.priors))
 
-    def build(self, terms: Terms, design: Design, returned: NDArray[np.bool_]) -> pm.Model:
-        """Build the PyMC model; samples nothing."""
+    def build(self, terms: Terms, design: Design, returned: NDArray[np.bool_], weight: Floats) -> pm.Model:
+        """Build the PyMC model of rows that count ``weight`` times; samples nothing."""
         priors = with_changes(REACTIVATION_PRIORS, self.priors)
         coords = {"feature": terms.fixed.labels, "group": terms.groups, "pooled_feature": terms.pooled.labels}
         with pm.Model(coords={name: values for name, values in coords.items() if values}) as model:
@@ -122,7 +128,7 @@ class ReactivationModel:
                 slopes = pooled("group_slope", 0.0, spread, dims=("group", "pooled_feature"))
                 logit = logit + pt.sum(pm.Data("z", design.z) * slopes[group], axis=1)
             of_interest = variable(priors, "slope_interest", fixed=None if terms.formula.interest else 0.0)
-            sign, weight = np.where(returned, 1.0, -1.0), np.ones(returned.size)
+            sign = np.where(returned, 1.0, -1.0)
             data = (pm.Data("level", design.level), pm.Data("sign", sign), pm.Data("weight", weight))
             pm.Potential("loglik", _LOGLIK.value(logit, of_interest, *data))
         return model
@@ -145,7 +151,7 @@ class ReactivationModel:
         decay : DecayFit
             Gives each snapshot's interest, from the user's history up to the cutoff and the population's posterior.
         sampling : Sampling, optional
-            Draws, warm-up, chains, cores; 4 chains of 400 draws after 200 warm-up draws unless told.
+            Draws, warm-up, chains, cores; 4 chains of 1,000 draws after 300 warm-up draws unless told.
         random_seed : int, optional
             The same seed gives the same fit on the same machine.
 
@@ -170,10 +176,11 @@ class ReactivationModel:
                 f"snapshots: {int(returned.sum())} of {returned.size} users returned; to learn who returns, some must "
                 "have and some not: choose other cutoffs, a longer horizon or a shorter lapsed_after"
             )
-        log_interest = self._levels(_log_interest(snapshots, decay, random_seed, allow_unconverged=allow_unconverged))
+        population = decay.population(_DRAWS, allow_unconverged=allow_unconverged)
+        log_interest = self._levels(_shared_log_interest(population, snapshots, random_seed))
         terms = Terms.learn(self.parsed(), table, log_interest)
-        model = self.build(terms, terms.design(table, log_interest), returned)
-        tree = draw_posterior(model, sampling or Sampling(), whitening=Whitening.of(model), random_seed=random_seed)
+        model = self.build(terms, *terms.design(table, log_interest).merged(returned))
+        tree = draw_posterior(model, sampling or _SAMPLING, whitening=Whitening.of(model), random_seed=random_seed)
         tree["posterior"]["slope_interest"].attrs["fixed"] = int(not terms.formula.interest)
         description = {
             "terms": terms.to_dict(),
@@ -270,7 +277,8 @@ class ReactivationFit:
         # A draw of one fit goes with a draw of the other: as many as the shorter has.
         own = self.idata["posterior"].sizes
         draws = min(draws, own[names.CHAIN] * own[names.DRAW])
-        log_interest = _log_interest(snapshots, decay, random_seed, draws=draws, allow_unconverged=allow_unconverged)
+        population = decay.population(draws, allow_unconverged=allow_unconverged)
+        log_interest = _log_interest(population, snapshots.histories.values(), random_seed)
         p = expit(self._logit(snapshots.table, log_interest))
         users = snapshots.table[names.USER].to_numpy()
         dims = (names.USER, names.SAMPLE)
@@ -315,13 +323,26 @@ def score_reactivation(p: xr.DataArray, *, ci_prob: float = 0.9) -> Scores:
     return Scores(table=pa.table({names.USER: pa.array(p[names.USER].to_numpy()), **columns}), ci_prob=ci_prob)
 
 
-def _log_interest(
-    snapshots: Snapshots, decay: DecayFit, random_seed: int | None, *, draws: int = 200, allow_unconverged: bool
-) -> Floats:
-    """Draws (row, sample) of the log interest of each snapshot, from the user's history up to its cutoff."""
-    population = decay.population(draws, allow_unconverged=allow_unconverged)
-    parts = [interest_draws(population, history, random_seed=random_seed) for history in snapshots.histories.values()]
+def _log_interest(population: Population, histories: Iterable[History], random_seed: int | None) -> Floats:
+    """Draws (row, sample) of the log interest of each user of some histories, at its cutoff."""
+    parts = [interest_draws(population, history, random_seed=random_seed) for history in histories]
     return np.log(np.maximum(np.concatenate(parts), _LEAST_INTEREST))
+
+
+def _shared_log_interest(population: Population, snapshots: Snapshots, random_seed: int | None) -> Floats:
+    """Draws (row, sample) of the log interest of each snapshot, the same ones for users with equal histories.
+
+    Enough to learn from, where each user's posterior counts, and not which draw goes with which; on CDNOW it leaves one
+    in six snapshots to work on.
+    """
+    alike = [np.unique(history.alike(), return_inverse=True) for history in snapshots.histories.values()]
+    distinct = [
+        history.over(history.table.take(pa.array(first)))
+        for history, (first, _) in zip(snapshots.histories.values(), alike, strict=True)
+    ]
+    found = _log_interest(population, distinct, random_seed)
+    starts = np.cumsum([0, *(len(history) for history in distinct)])
+    return found[np.concatenate([start + index for start, (_, index) in zip(starts[:-1], alike, strict=True)])]
 
 
 def _with_unseen(sample: xr.Dataset, name: str, spread: str) -> Floats:

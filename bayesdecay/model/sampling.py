@@ -42,7 +42,7 @@ class Sampling:
         Show a progress bar; only in a terminal or a notebook, unless told.
     """
 
-    draws: int = 400
+    draws: int = 500
     tune: int = 200
     chains: int = 4
     target_accept: float | None = None

@@ -45,6 +45,7 @@ __all__ = [
     "Scores",
     "UserDraws",
     "forecast_counts",
+    "forecast_totals",
     "interest_draws",
     "score",
     "score_blocks",
@@ -142,12 +143,31 @@ def forecast_counts(
         pmf = np.zeros((count.shape[0], count.max(initial=0) + 1))
         np.add.at(pmf, (np.arange(count.shape[0])[:, None], count), shares)
         pmf[:, 0] += 1.0 - shares.sum(axis=1)
-        return pmf, np.where(rng.random(chance.shape) < chance, count, 0).sum(axis=0)
+        return pmf, _summed(draws, chance, rng)[:, 0]
 
     parts = list(_over_blocks(population, history, options, forecast))
     width = max(pmf.shape[1] for pmf, _ in parts)
     pmf = np.concatenate([np.pad(pmf, ((0, 0), (0, width - pmf.shape[1]))) for pmf, _ in parts])
     return Forecast(pmf=pmf, total=np.sum([total for _, total in parts], axis=0))
+
+
+def forecast_totals(
+    population: Population, history: History, lengths: units.Durations, *, random_seed: int | None = None
+) -> Floats:
+    """Draws (sample, length) of the number of activities of all users together within each length after the cutoff."""
+    options = ScoreOptions(horizons=lengths, random_seed=random_seed)
+    longest = max(options.windows.values())
+
+    def total(draws: UserDraws, rng: np.random.Generator) -> Floats:
+        return _summed(draws, curves.p_return(draws.interest, draws.rate, longest), rng)
+
+    return np.asarray(sum(_over_blocks(population, history, options, total)))
+
+
+def _summed(draws: UserDraws, chance: Floats, rng: np.random.Generator) -> Floats:
+    """Activities (sample, horizon) of a block's users together; ``chance`` of one within the longest horizon."""
+    returns = rng.random(chance.shape) < chance
+    return np.asarray(np.einsum("us,ush->sh", returns.astype(float), draws.activities))
 
 
 def _over_blocks[Result](

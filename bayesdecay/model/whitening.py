@@ -8,6 +8,7 @@ on CDNOW a draw takes about half the gradients, and a warm-up of 150 draws does 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
 from numpy.typing import NDArray
-from pytensor.compile.function import function
+from pytensor.compile.maker import function
 from pytensor.graph.replace import graph_replace
 from scipy import optimize
 
@@ -76,7 +77,7 @@ class Whitening:
         """Rewrite a model in these coordinates; its variables become deterministics of the same names and dims."""
         with pm.Model(coords=model.coords) as white:
             eta = pm.Flat(f"coordinate{OFFSET}", shape=self.mode.size)
-            parts = self._parts(model, pt.constant(self.mode) + pt.dot(pt.constant(self.scale), eta))
+            parts = self._parts(model, lambda rows: pt.constant(self.mode[rows]) + pt.dot(self.scale[rows], eta))
             named = [*model.free_RVs, *model.deterministics]
             density, *expressions = graph_replace(
                 [model.logp(), *model.replace_rvs_by_values(named)], parts, strict=False
@@ -90,7 +91,9 @@ class Whitening:
         """Draws (chain, draw) of the normal distribution that fits the posterior at its mode: a first look at it."""
         theta = pt.dvector("theta")
         named = [*model.free_RVs, *model.deterministics]
-        expressions = graph_replace(model.replace_rvs_by_values(named), self._parts(model, theta), strict=False)
+        expressions = graph_replace(
+            model.replace_rvs_by_values(named), self._parts(model, lambda rows: theta[rows]), strict=False
+        )
         evaluate = function([theta], expressions, mode="FAST_COMPILE")
         eta = np.random.default_rng(0).standard_normal((draws, self.mode.size))
         found = [evaluate(self.mode + self.scale @ row) for row in eta]
@@ -104,12 +107,12 @@ class Whitening:
         return xr.Dataset(data)
 
     @staticmethod
-    def _parts(model: pm.Model, theta: Any) -> dict[Any, Any]:
-        """Each value variable as its stretch of the raveled ``theta``."""
+    def _parts(model: pm.Model, stretch: Callable[[slice | int], Any]) -> dict[Any, Any]:
+        """Each value variable as its stretch of the raveled parameters; a single one by its number."""
         start = model.initial_point()
         shapes = [np.shape(start[str(v.name)]) for v in model.value_vars]
         ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
         return {
-            value: theta[end - int(np.prod(shape)) : end].reshape(shape)
+            value: stretch(slice(end - int(np.prod(shape)), end)).reshape(shape) if shape else stretch(int(end) - 1)
             for value, shape, end in zip(model.value_vars, shapes, ends, strict=True)
         }

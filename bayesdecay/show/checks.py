@@ -26,9 +26,9 @@ from bayesdecay import names
 from bayesdecay.data.history import History
 from bayesdecay.decide.risk import check_share, interval
 from bayesdecay.model.population import Population
-from bayesdecay.model.scoring import Forecast, forecast_counts
+from bayesdecay.model.scoring import Forecast, forecast_counts, forecast_totals
 from bayesdecay.show.baselines import Baselines, Forecaster
-from bayesdecay.show.judged import Judged, judge, total_draws
+from bayesdecay.show.judged import Judged, judge
 from bayesdecay.show.later import Later, later_activity, observable_length
 from bayesdecay.show.scoring_rules import calibration
 from bayesdecay.show.verdicts import Finding, findings
@@ -261,8 +261,11 @@ def _total_by_window(
     population: Population, history: History, later: Later, ours: Judged, rng: np.random.Generator
 ) -> list[Floats]:
     """Draws of the total up to each window's end; the last one is there already."""
-    forecaster = _ours(population)
-    return [*(total_draws(forecaster, history, length, rng) for length in later.lengths[:-1]), ours.total]
+    lengths = {f"{length}": float(length) for length in later.lengths[:-1]}
+    if not lengths:
+        return [ours.total]
+    totals = forecast_totals(population, history, lengths, random_seed=int(rng.integers(2**63)))
+    return [*totals.T, ours.total]
 
 
 def _totals(totals: list[Floats], later: Later, ci_prob: float) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from bayesdecay.show import scoring_rules as rules
 from bayesdecay.show.baselines import Baselines, Forecaster
 from bayesdecay.show.later import Later
 
-__all__ = ["Judged", "judge", "total_draws"]
+__all__ = ["Judged", "judge"]
 
 Floats = NDArray[np.float64]
 
@@ -83,11 +83,6 @@ def judge(
         totals.append(forecast.total)
     joined = {name: np.concatenate([part[name] for part in parts]) for name in _PER_USER}
     return Judged(**joined, total=np.sum(totals, axis=0))
-
-
-def total_draws(forecaster: Forecaster, history: History, length: float, rng: np.random.Generator) -> Floats:
-    """Draws of the number of activities of all users within ``length`` [days], (sample,)."""
-    return np.asarray(np.sum([forecaster(part, length, rng).total for _, part in _parts(history)], axis=0))
 
 
 def _parts(history: History) -> Iterator[tuple[slice, History]]:

@@ -99,7 +99,7 @@ def test_doubling_the_grid_tells_whether_it_is_fine_enough(history, n_rates, eno
     data = FitData.of(history)
     population = population_at(SHOP, draws=1)
     grid = Grid.covering(180.0, 1 / 1_440, restoration=SHOP.restoration, n_rates=n_rates)
-    coarse, fine = (total_loglik(population, data.block, data.weight, g)[0] for g in (grid, grid.doubled()))
+    coarse, fine = (total_loglik(population, data.block, data.weight, g)[0] for g in (grid, grid.finer()))
     assert (abs(coarse - fine) < 0.01) == enough
 
 
@@ -160,8 +160,9 @@ def test_grid_covers_the_data_from_never_fading_to_gone_at_once():
     half_lives = np.log(2) / grid.rates
     assert half_lives.max() > 1_000 * 270.0
     assert half_lives.min() < 0.25
-    assert grid.doubled().rates[::2] == pytest.approx(grid.rates)
-    assert grid.doubled().spacing == pytest.approx(grid.spacing / 2)
+    assert grid.finer().rates[[0, -1]] == pytest.approx(grid.rates[[0, -1]])
+    assert 0.9 * grid.spacing / 2 < grid.finer().spacing <= grid.spacing / 2
+    assert grid.finer(1.4).rates.size % 8 == 0  # whole vector registers
 
 
 @pytest.mark.parametrize("rates", [[1.0, 2.0], [1.0, 2.0, 3.0], [4.0, 2.0, 1.0]])

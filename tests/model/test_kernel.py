@@ -14,7 +14,7 @@ from bayesdecay.model.fused import FusedLogLikelihood
 from bayesdecay.model.grid import Grid, Statistics
 from tests.model.worlds import block_of
 
-PARAMETERS = ("log_weight", "log_beta", "alpha", "rho", "interpolation")
+PARAMETERS = ("log_weight", "log_beta", "alpha", "rho")
 N_PARAMETERS = len(PARAMETERS)
 
 
@@ -41,7 +41,8 @@ def arguments(grid, part) -> list:
         grids.log_beta(log_rates, (mu_r, mu_i), shape),
         alpha,
         rho,
-        grid.interpolation(rho),
+        grid.restorations,
+        grid.lagrange,
         np.log(part.exposure),
         part.ageing,
         part.n,
@@ -53,7 +54,7 @@ def arguments(grid, part) -> list:
 
 def test_loop_equals_the_plain_formula(grid, part, arguments):
     log_weight, log_beta, alpha, rho = arguments[:4]
-    weight, design = arguments[8:10]
+    weight, design = arguments[9:11]
     each = grids.marginal_loglik(part, grid, log_weight[design], log_beta[design], alpha=alpha, rho=rho)
     constant = gammaln(alpha + part.n) - gammaln(alpha)
     assert kernel.marginal_loglik(*arguments)[0] == pytest.approx(weight @ (each - constant), rel=1e-11)
@@ -76,7 +77,7 @@ def test_gradient_equals_differences(position, arguments):
 
 def test_single_precision_exposures_cost_next_to_nothing(arguments):
     single = [*arguments]
-    single[5] = single[5].astype(np.float32)
+    single[6] = single[6].astype(np.float32)
     assert kernel.marginal_loglik(*single)[0] == pytest.approx(kernel.marginal_loglik(*arguments)[0], abs=1e-4)
 
 
@@ -111,8 +112,6 @@ def test_one_formula_for_numpy_and_pytensor(grid):
     beta = grids.log_beta(log_rates, (pt.constant(mu_r), pt.constant(mu_i)), symbolic, xp=pt)
     np.testing.assert_allclose(weights.eval(), grids.log_weights(log_rates, mu_r, sigma), rtol=1e-12)
     np.testing.assert_allclose(beta.eval(), grids.log_beta(log_rates, (mu_r, mu_i), shape), rtol=1e-12)
-    rho = pt.constant(0.37)
-    np.testing.assert_allclose(grid.interpolation(rho, xp=pt).eval(), grid.interpolation(0.37), rtol=1e-9, atol=1e-12)
 
 
 def test_counts_of_new_users_are_poisson_without_restoration():

@@ -49,7 +49,7 @@ def maximum(data: FitData, *, rho: float, kappa: float | None, grid: Grid | None
     """Greatest log-likelihood with time in weeks, and where it lies (times in days)."""
     grid = grid or table_grid(rho)
     arrays, log_rates = list(data.arrays(grid).values()), np.log(grid.rates)
-    arrays[0] = arrays[0].astype(np.float64)
+    arrays[2] = arrays[2].astype(np.float64)
     n, weight = data.block.n, data.weight
 
     def negative(x):
@@ -61,7 +61,6 @@ def maximum(data: FitData, *, rho: float, kappa: float | None, grid: Grid | None
             grids.log_beta(log_rates, (np.array([[p["mu_r"]]]), np.array([[p["mu_i"]]])), shape),
             alpha,
             rho,
-            np.ones(1),
             *arrays,
         )[0]
         return -(value + weight @ (gammaln(alpha + n) - gammaln(alpha)))
