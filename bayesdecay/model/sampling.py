@@ -91,7 +91,7 @@ def draw_posterior(
     kept["sample_stats"] = kept["sample_stats"][
         ["diverging", "energy", "tree_depth" if "tree_depth" in kept["sample_stats"] else "depth"]
     ]
-    internal = [str(v) for v in kept["posterior"].data_vars if str(v).endswith(OFFSET)]
+    internal = [name for name in kept["posterior"].variables if OFFSET in str(name)]  # a dimension's labels among them
     kept["posterior"] = kept["posterior"].drop_vars(internal)
     result = xr.DataTree.from_dict(kept)
     result.attrs.update({"sampler": name, "tune": sampling.tune})
