@@ -56,23 +56,25 @@ def examples(scores: pa.Table, history: History, *, lapsed_after: float) -> dict
     -------
     dict of str to user id
         Most interested; in the middle of those with a past; lapsed, and among these the likeliest to return and one
-        that was active often. Fewer where one user stands for several, or nobody for one.
+        that was active often. Who stands for one is not taken for another; fewer where nobody is left for one.
     """
     lapsed = np.concatenate([block.T - block.last for block in history.blocks()]) >= lapsed_after
-    often = history.table[names.N].to_numpy()
+    often = history.table[names.N].to_numpy().astype(float)
     interest = _aligned(scores, names.INTEREST, history)
-    chosen: dict[str, int] = {}
-    repeated = np.flatnonzero(often >= 2)
-    middle = repeated[np.argsort(interest[repeated])[repeated.size // 2]] if repeated.size else -1
+    typical = np.median(interest[often >= 2]) if (often >= 2).any() else 0.0
     wanted = {
-        "The most interested": _best(interest, np.ones_like(lapsed)),
-        "In the middle of those active at least three times": int(middle),
-        "Lapsed, and the most likely to return": _best(interest, lapsed),
-        "Lapsed, and once the most active": _best(often.astype(float), lapsed),
+        "The most interested": (interest, np.ones_like(lapsed)),
+        "In the middle of those active at least three times": (-np.abs(interest - typical), often >= 2),
+        "Lapsed, and the most likely to return": (interest, lapsed),
+        "Lapsed, and once the most active": (often, lapsed),
     }
-    for what, row in wanted.items():
-        if row >= 0 and row not in chosen.values():
+    chosen: dict[str, int] = {}
+    left = np.ones_like(lapsed)
+    for what, (value, among) in wanted.items():
+        row = _best(value, among & left)
+        if row >= 0:
             chosen[what] = row
+            left[row] = False
     return {what: history.table[names.USER][row] for what, row in chosen.items()}
 
 

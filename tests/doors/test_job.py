@@ -216,9 +216,15 @@ def unconverged(fits) -> dict:
 def test_a_fit_that_did_not_converge_is_made_once_more(better):
     heard: list[str] = []
 
-    def fit(sampling: bd.Sampling) -> SimpleNamespace:
-        return SimpleNamespace(sampling=sampling, verdict=SimpleNamespace(converged=better and sampling.draws == 20))
+    def fit(sampling: bd.Sampling | None) -> SimpleNamespace:
+        how = sampling or bd.Sampling(draws=10, tune=7)  # a model's own
+        converged = better and how.draws == 20
+        verdict = SimpleNamespace(converged=converged, draws=how.draws * how.chains, chains=how.chains)
+        return SimpleNamespace(sampling=how, verdict=verdict, idata=SimpleNamespace(attrs={"tune": how.tune}))
 
+    again = fitted(fit, None, heard.append).sampling
+    assert (again.draws, again.tune, again.chains) == (20, 14, 4)
+    heard.clear()
     asked_for = bd.Sampling(draws=10, tune=7, chains=3)
     found = fitted(fit, asked_for, heard.append)
     assert (found.sampling.draws, found.sampling.tune, found.sampling.chains) == (20, 14, 3)
