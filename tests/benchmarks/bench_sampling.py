@@ -96,14 +96,14 @@ def _contestants(folder: Path, history: Path, customers: Path, peers_python: str
         Contestant(
             name="bayesdecay, decay model",
             command=(sys.executable, str(HERE / "fit_ours.py"), str(history)),
-            tune=300,
+            tune=200,
             caches=folder / "ours",
         ),
         Contestant(name="pymc-marketing, BG/NBD", command=peer, tune=1_000, caches=folder / "peer"),
         Contestant(
             name="pymc-marketing, BG/NBD, with nutpie",
             command=(*peer, "--sampler", "nutpie"),
-            tune=300,
+            tune=200,
             caches=folder / "peer-nutpie",
         ),
     ]

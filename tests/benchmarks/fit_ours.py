@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--model", default="marginal", choices=list(MODELS))
     parser.add_argument("--chains", type=int, default=2)
     parser.add_argument("--draws", type=int, default=500)
-    parser.add_argument("--tune", type=int, default=300)
+    parser.add_argument("--tune", type=int, default=200)
     parser.add_argument("--random-seed", type=int, default=1)
     asked = parser.parse_args()
     history = History.from_parquet(asked.history)
