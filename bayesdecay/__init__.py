@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from bayesdecay.decide.targeting import Campaign as Campaign
     from bayesdecay.decide.targeting import Plan as Plan
     from bayesdecay.decide.targeting import choose as choose
+    from bayesdecay.doors.job import Job as Job
+    from bayesdecay.doors.job import JobResult as JobResult
+    from bayesdecay.doors.pipeline import run_job as run_job
+    from bayesdecay.doors.results import write_job as write_job
     from bayesdecay.errors import DataError as DataError
     from bayesdecay.errors import LeakageError as LeakageError
     from bayesdecay.errors import MissingExtraError as MissingExtraError
@@ -43,11 +47,20 @@ if TYPE_CHECKING:
     from bayesdecay.model.fits import load as load
     from bayesdecay.model.fits import save_fits as save_fits
     from bayesdecay.model.prior import Prior as Prior
+    from bayesdecay.model.prior_predictive import prior_predictive as prior_predictive
     from bayesdecay.model.reactivation import ReactivationFit as ReactivationFit
     from bayesdecay.model.reactivation import ReactivationModel as ReactivationModel
+    from bayesdecay.model.reference import ReferenceFit as ReferenceFit
+    from bayesdecay.model.reference import ReferenceModel as ReferenceModel
     from bayesdecay.model.sampling import Sampling as Sampling
-    from bayesdecay.model.scoring import ScoreOptions as ScoreOptions
-    from bayesdecay.model.scoring import Scores as Scores
+    from bayesdecay.model.scores import ScoreOptions as ScoreOptions
+    from bayesdecay.model.scores import Scores as Scores
+    from bayesdecay.show.checks import ForecastCheck as ForecastCheck
+    from bayesdecay.show.checks import check_forecast as check_forecast
+    from bayesdecay.show.content import ReportContent as ReportContent
+    from bayesdecay.show.later import later_activity as later_activity
+    from bayesdecay.show.plots import plot_prior_predictive as plot_prior_predictive
+    from bayesdecay.show.report import write_report as write_report
 
 __version__ = "0.1.0"
 
@@ -67,18 +80,31 @@ _ROOM = {
     "Coupon": "data.truth",
     "DecayModel": "model.decay",
     "DecayFit": "model.decay",
+    "ReferenceModel": "model.reference",
+    "ReferenceFit": "model.reference",
     "ReactivationModel": "model.reactivation",
     "ReactivationFit": "model.reactivation",
     "Prior": "model.prior",
+    "prior_predictive": "model.prior_predictive",
+    "plot_prior_predictive": "show.plots",
     "Sampling": "model.sampling",
-    "ScoreOptions": "model.scoring",
-    "Scores": "model.scoring",
+    "ScoreOptions": "model.scores",
+    "Scores": "model.scores",
     "load": "model.fits",
     "save_fits": "model.fits",
     "choose": "decide.targeting",
     "Campaign": "decide.targeting",
     "Plan": "decide.targeting",
     "Effect": "decide.effects",
+    "later_activity": "show.later",
+    "check_forecast": "show.checks",
+    "ForecastCheck": "show.checks",
+    "ReportContent": "show.content",
+    "write_report": "show.report",
+    "Job": "doors.job",
+    "JobResult": "doors.job",
+    "run_job": "doors.pipeline",
+    "write_job": "doors.results",
     "DataError": "errors",
     "LeakageError": "errors",
     "MissingExtraError": "errors",
