@@ -16,7 +16,7 @@ of equally probable slices of the user's own posterior of log interest at the cu
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,17 +31,16 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from bayesdecay import names, units
-from bayesdecay.data.history import History
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.errors import DataError, unknown_name
 from bayesdecay.model.decay import DecayFit
 from bayesdecay.model.formula import Design, Formula, Terms
 from bayesdecay.model.fused import FusedLogLikelihood
-from bayesdecay.model.population import Population
+from bayesdecay.model.latent_interest import log_interest_draws, log_mean, shared_log_interest, slices
 from bayesdecay.model.posterior import Verdict, labelled, summary_table, thinned, verdict_of, write_tree
 from bayesdecay.model.prior import REACTIVATION_PRIORS, Prior, priors_table, with_changes
 from bayesdecay.model.sampling import Sampling, draw_posterior
-from bayesdecay.model.scoring import Scores, interest_draws
+from bayesdecay.model.scores import Scores
 from bayesdecay.model.variables import pooled, variable
 from bayesdecay.model.whitening import Whitening
 
@@ -51,14 +50,10 @@ Floats = NDArray[np.float64]
 
 # Trailing windows are left out: those within lapsed_after are zero for every lapsed user.
 DEFAULT_FORMULA = "returned ~ interest + log1p(recency) + log1p(frequency) + log1p(tenure)"
-# Slices of a user's log interest; on CDNOW 8 give the coefficients of 32 within a tenth of their posterior sd.
-_LEVELS = 8
 # More draws than the decay model takes: each is cheap, and the coefficients of interest and recency go together.
 _SAMPLING = Sampling(draws=1_000, tune=300)
 # Posterior draws that the slices are made of.
 _DRAWS = 200
-# An interest below this [activities per day] is none; its logarithm must stay finite.
-_LEAST_INTEREST = 1e-12
 _LOGLIK = FusedLogLikelihood("mixed_logistic_loglik", n_parameters=2)
 
 
@@ -177,7 +172,8 @@ class ReactivationModel:
                 "have and some not: choose other cutoffs, a longer horizon or a shorter lapsed_after"
             )
         population = decay.population(_DRAWS, allow_unconverged=allow_unconverged)
-        log_interest = self._levels(_shared_log_interest(population, snapshots, random_seed))
+        drawn = shared_log_interest(population, snapshots, random_seed)
+        log_interest = log_mean(drawn) if self.interest == "plugin" else slices(drawn)
         terms = Terms.learn(self.parsed(), table, log_interest)
         model = self.build(terms, *terms.design(table, log_interest).merged(returned))
         tree = draw_posterior(model, sampling or _SAMPLING, whitening=Whitening.of(model), random_seed=random_seed)
@@ -194,13 +190,6 @@ class ReactivationModel:
         }
         verdict = Verdict.of(tree)
         return ReactivationFit(idata=labelled(tree, kind=ReactivationFit.KIND, model=description, verdict=verdict))
-
-    def _levels(self, log_interest: Floats) -> Floats:
-        """Turn draws (row, sample) of log interest into equally probable levels (row, j)."""
-        if self.interest == "plugin":
-            return np.log(np.exp(log_interest).mean(axis=1, keepdims=True))
-        slices = np.array_split(np.sort(log_interest, axis=1), _LEVELS, axis=1)
-        return np.stack([part.mean(axis=1) for part in slices], axis=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,7 +267,7 @@ class ReactivationFit:
         own = self.idata["posterior"].sizes
         draws = min(draws, own[names.CHAIN] * own[names.DRAW])
         population = decay.population(draws, allow_unconverged=allow_unconverged)
-        log_interest = _log_interest(population, snapshots.histories.values(), random_seed)
+        log_interest = log_interest_draws(population, snapshots.histories.values(), random_seed)
         p = expit(self._logit(snapshots.table, log_interest))
         users = snapshots.table[names.USER].to_numpy()
         dims = (names.USER, names.SAMPLE)
@@ -290,8 +279,7 @@ class ReactivationFit:
         """Logit (row, sample) of each user at each draw, one draw of log interest (row, sample) to each."""
         terms = Terms.from_dict(self.description["terms"])
         if self.description["interest"] == "plugin":
-            mean = np.log(np.exp(log_interest).mean(axis=1, keepdims=True))
-            log_interest = np.repeat(mean, log_interest.shape[1], axis=1)
+            log_interest = np.repeat(log_mean(log_interest), log_interest.shape[1], axis=1)
         design = terms.design(table, log_interest)
         sample = thinned(self.idata["posterior"].to_dataset(), log_interest.shape[1])
         logit = sample["intercept"].to_numpy() + sample["slope_interest"].to_numpy() * design.level
@@ -321,28 +309,6 @@ def score_reactivation(p: xr.DataArray, *, ci_prob: float = 0.9) -> Scores:
     values = (draws.mean(axis=0), lower, upper)
     columns = dict(zip((name, *names.bounds(name)), values, strict=True))
     return Scores(table=pa.table({names.USER: pa.array(p[names.USER].to_numpy()), **columns}), ci_prob=ci_prob)
-
-
-def _log_interest(population: Population, histories: Iterable[History], random_seed: int | None) -> Floats:
-    """Draws (row, sample) of the log interest of each user of some histories, at its cutoff."""
-    parts = [interest_draws(population, history, random_seed=random_seed) for history in histories]
-    return np.log(np.maximum(np.concatenate(parts), _LEAST_INTEREST))
-
-
-def _shared_log_interest(population: Population, snapshots: Snapshots, random_seed: int | None) -> Floats:
-    """Draws (row, sample) of the log interest of each snapshot, the same ones for users with equal histories.
-
-    Enough to learn from, where each user's posterior counts, and not which draw goes with which; on CDNOW it leaves one
-    in six snapshots to work on.
-    """
-    alike = [np.unique(history.alike(), return_inverse=True) for history in snapshots.histories.values()]
-    distinct = [
-        history.over(history.table.take(pa.array(first)))
-        for history, (first, _) in zip(snapshots.histories.values(), alike, strict=True)
-    ]
-    found = _log_interest(population, distinct, random_seed)
-    starts = np.cumsum([0, *(len(history) for history in distinct)])
-    return found[np.concatenate([start + index for start, (_, index) in zip(starts[:-1], alike, strict=True)])]
 
 
 def _with_unseen(sample: xr.Dataset, name: str, spread: str) -> Floats:
