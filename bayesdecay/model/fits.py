@@ -9,7 +9,7 @@ import xarray as xr
 
 from bayesdecay.errors import DataError
 from bayesdecay.model.decay import DecayFit
-from bayesdecay.model.posterior import kind_of, read_tree, write_tree
+from bayesdecay.model.posterior import kind_of, read_tree, trees_by_name, write_tree
 from bayesdecay.model.reactivation import ReactivationFit
 
 __all__ = ["Fit", "load", "save_fits"]
@@ -39,7 +39,7 @@ def load(path: str | Path) -> Fit | dict[str, Fit]:
     tree = read_tree(path)
     if kind_of(tree) is not None:
         return _fit(tree)
-    return {name: _fit(xr.DataTree.from_dict(node.to_dict(relative=True))) for name, node in tree.children.items()}
+    return {name: _fit(one) for name, one in trees_by_name(tree).items()}
 
 
 def save_fits(fits: Mapping[str, Fit], path: str | Path) -> Path:

@@ -28,6 +28,7 @@ __all__ = [
     "read_tree",
     "summary_table",
     "thinned",
+    "trees_by_name",
     "verdict_of",
     "write_tree",
 ]
@@ -37,6 +38,7 @@ _SUFFIXES = (".nc", ".zarr")
 GRID_TOLERANCE = 0.01
 _KIND = "bayesdecay_fit"
 _SEVERAL = "several"
+_NAMES = "bayesdecay_names"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +238,12 @@ def kind_of(tree: xr.DataTree) -> str | None:
     return None if kind == _SEVERAL else kind
 
 
+def trees_by_name(tree: xr.DataTree) -> dict[str, xr.DataTree]:
+    """Take apart a tree that holds several fits, in the order that they were saved in."""
+    order = json.loads(tree.attrs[_NAMES])
+    return {name: xr.DataTree.from_dict(tree.children[name].to_dict(relative=True)) for name in order}
+
+
 def verdict_of(tree: xr.DataTree) -> Verdict:
     """Read the verdict back from a saved tree."""
     return Verdict(**json.loads(tree.attrs["verdict"]))
@@ -248,7 +256,8 @@ def _nested(trees: Mapping[str, xr.DataTree]) -> xr.DataTree:
         for path, dataset in tree.to_dict().items():
             nested[f"/{name}" if path == "/" else f"/{name}{path}"] = dataset
     tree = xr.DataTree.from_dict(nested)
-    tree.attrs[_KIND] = _SEVERAL
+    # A Zarr folder lists its groups in the file system's order, so the order of the names is kept apart.
+    tree.attrs.update({_KIND: _SEVERAL, _NAMES: json.dumps(list(trees))})
     return tree
 
 
