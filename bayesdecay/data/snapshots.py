@@ -2,17 +2,19 @@ r"""Snapshots: users as they stood at cutoffs, and whether they returned within 
 
 In: a checked log. Out: one row a (user, cutoff) with features of rows at or before the cutoff, the histories they come
 from, and :math:`y = 1` if any activity lies in :math:`(at, at + horizon]`. This is where the future could leak into a
-model, so it is guarded here: features are computed by queries that cannot see a row after the cutoff, an outcome that
-is not wholly observed is missing, and what the user brings must say when it was known.
+model, so it is guarded here: features are computed by queries that cannot see a row after the cutoff and tell the last
+instant that they did see, an outcome that is not wholly observed is missing, and what the user brings must say when it
+was known.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -20,10 +22,12 @@ from bayesdecay.data.activities import known_at_sql, seen_sql
 from bayesdecay.data.brought import Brought
 from bayesdecay.data.card import card
 from bayesdecay.data.events import Date, Events
+from bayesdecay.data.feature_names import read_names
 from bayesdecay.data.features import DEFAULT_FEATURES
 from bayesdecay.data.features import features as features_of
 from bayesdecay.data.history import summarize
 from bayesdecay.data.ids import positions
+from bayesdecay.data.leakage import refuse_later
 from bayesdecay.data.record import History
 from bayesdecay.data.sql import fetch, identifier, instant, texts
 from bayesdecay.errors import LeakageError
@@ -49,7 +53,8 @@ class Snapshots:
     observed_until
         Last instant whose events were looked at.
     features
-        Names of the features that were computed [days or counts].
+        Names of the features that were computed; their units stand in
+        :func:`~bayesdecay.data.features.features_table`.
     columns
         Names of the columns of the log and of the brought table.
     """
@@ -62,9 +67,38 @@ class Snapshots:
     features: tuple[str, ...]
     columns: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        """Refuse histories of another cutoff."""
+        for at, history in self.histories.items():
+            if history.at != at:
+                raise LeakageError(
+                    f"the history under the cutoff {at} is one of {history.at}; summarize the log at that cutoff"
+                )
+
     def __len__(self) -> int:
         """Count the rows."""
         return len(self.table)
+
+    def select(self, keep: np.ndarray) -> Snapshots:
+        """Keep some rows and their histories, as for a fold: ``select(folds(taken) != 0)``.
+
+        Parameters
+        ----------
+        keep
+            bool[row].
+
+        Raises
+        ------
+        ValueError
+            If it is not one truth value a row.
+        """
+        if keep.dtype != bool or keep.shape != (len(self),):
+            raise ValueError(f"expected bool[{len(self)}], one a row, got {keep.dtype}{list(keep.shape)}")
+        ends = np.cumsum([len(history) for history in self.histories.values()])
+        parts = np.split(keep, ends[:-1])
+        kept = zip(self.histories.items(), parts, strict=True)
+        histories = {at: history.over(history.table.filter(pa.array(part))) for (at, history), part in kept}
+        return replace(self, table=self.table[keep].reset_index(drop=True), histories=histories)
 
     def training(self) -> Snapshots:
         """Let snapshots pass whose outcomes are all known, as a model that learns from them needs.
@@ -130,8 +164,9 @@ def snapshots(  # noqa: PLR0913 - all but the log, cutoffs and horizon have a de
     activity, session_gap, kinds, group, covariates
         As in :func:`~bayesdecay.data.history.summarize`, for the histories.
     features
-        ``"recency"``, ``"frequency"``, ``"tenure"``, ``"active_30d"`` and the like
-        (:func:`~bayesdecay.data.features.features`).
+        Names of the library, from the history (``"recency"``, ``"active_30d"``) and from all events up to the cutoff
+        whatever kinds count as activities (``"events_view_30d"``, ``"mean_amount"``); NaN where it is not known.
+        :func:`~bayesdecay.data.features.features_table` tells all of them.
     columns
         Columns of the log: the value at the user's last event up to the cutoff, of any kind.
     brought
@@ -144,13 +179,15 @@ def snapshots(  # noqa: PLR0913 - all but the log, cutoffs and horizon have a de
     Raises
     ------
     LeakageError
-        If a cutoff lies beyond what is observed, or a brought row was known only after its cutoff.
+        If a cutoff lies beyond what is observed, a brought row was known only after its cutoff, or anything else that
+        came later was seen.
     ValueError
         If a name is not known or taken, or a cutoff or length cannot be.
     """
     length = next(iter(durations(horizon).values()))
     silence = 0.0 if lapsed_after is None else days(lapsed_after)
     limit = log.end if observed_until is None else cutoff_instant(observed_until)
+    read_names(features, log)  # a wrong name is told before the log is summarized
     own = None if brought is None else Brought.from_table(brought, log.timezone)
     named = (*log.known_columns(columns), *(() if own is None else own.features))
     _refuse_taken((USER, AT, RETURNED, *features), named)
@@ -160,7 +197,7 @@ def snapshots(  # noqa: PLR0913 - all but the log, cutoffs and horizon have a de
             log, at=at, activity=activity, session_gap=session_gap, kinds=kinds, group=group, covariates=covariates
         )
         history = _lapsed(history, silence)
-        described = [_described(history, features), _latest(log, history, columns)]
+        described = [_described(log, history, features), _latest(log, history, columns)]
         if own is not None:
             described.append(own.at(at, history.table[USER]))
         parts.append(pd.concat(described, axis=1).assign(**{RETURNED: _returned(log, history, length, limit)}))
@@ -208,18 +245,21 @@ def _lapsed(history: History, silence: float) -> History:
     return history.over(history.table.filter(pa.array(recency >= silence)))
 
 
-def _described(history: History, names: Sequence[str]) -> pd.DataFrame:
-    """Make the columns that come from the history alone."""
+def _described(log: Events, history: History, names: Sequence[str]) -> pd.DataFrame:
+    """Make the columns of the user, the cutoff and the features."""
     users = {USER: history.table[USER].to_pandas(), AT: history.at}
-    return pd.DataFrame({**users, **features_of(history, names)})
+    return pd.DataFrame({**users, **features_of(history, names, log=log)})
 
 
 def _latest(log: Events, history: History, columns: Sequence[str]) -> pd.DataFrame:
     """Take columns of the log as they were at each user's last event up to the cutoff."""
     if not columns:
         return pd.DataFrame(index=range(len(history)))
-    query = known_at_sql(seen_sql(history.at), {name: identifier(name) for name in columns}, "last")
+    # With the time, for the guard; it is the log's own column, and no other has its name.
+    values = {name: identifier(name) for name in (*columns, TIME)}
+    query = known_at_sql(seen_sql(history.at), values, "last")
     table = fetch(log.query(query))
+    refuse_later(f"the columns {', '.join(columns)}", table[TIME], history.at)
     rows = positions(history.table[USER], table[USER])
     return table.take(pa.array(rows)).select(list(columns)).to_pandas()
 
