@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from bayesdecay.data.datasets import load_cdnow as load_cdnow
     from bayesdecay.data.events import Events as Events
     from bayesdecay.data.events import read_events as read_events
+    from bayesdecay.data.features import features_table as features_table
+    from bayesdecay.data.folds import folds as folds
     from bayesdecay.data.history import History as History
     from bayesdecay.data.history import combine as combine
     from bayesdecay.data.history import summarize as summarize
@@ -48,10 +50,10 @@ if TYPE_CHECKING:
     from bayesdecay.model.fits import save_fits as save_fits
     from bayesdecay.model.prior import Prior as Prior
     from bayesdecay.model.prior_predictive import prior_predictive as prior_predictive
-    from bayesdecay.model.reactivation import ReactivationFit as ReactivationFit
     from bayesdecay.model.reactivation import ReactivationModel as ReactivationModel
     from bayesdecay.model.reference import ReferenceFit as ReferenceFit
     from bayesdecay.model.reference import ReferenceModel as ReferenceModel
+    from bayesdecay.model.returning import ReactivationFit as ReactivationFit
     from bayesdecay.model.sampling import Sampling as Sampling
     from bayesdecay.model.scores import ScoreOptions as ScoreOptions
     from bayesdecay.model.scores import Scores as Scores
@@ -73,6 +75,8 @@ _ROOM = {
     "History": "data.history",
     "snapshots": "data.snapshots",
     "Snapshots": "data.snapshots",
+    "features_table": "data.features",
+    "folds": "data.folds",
     "load_cdnow": "data.datasets",
     "simulate": "data.simulate",
     "Simulation": "data.simulate",
@@ -83,7 +87,7 @@ _ROOM = {
     "ReferenceModel": "model.reference",
     "ReferenceFit": "model.reference",
     "ReactivationModel": "model.reactivation",
-    "ReactivationFit": "model.reactivation",
+    "ReactivationFit": "model.returning",
     "Prior": "model.prior",
     "prior_predictive": "model.prior_predictive",
     "plot_prior_predictive": "show.plots",

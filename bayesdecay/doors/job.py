@@ -18,7 +18,7 @@ from bayesdecay.decide.plan import Plan
 from bayesdecay.doors.marks import warnings_of
 from bayesdecay.model.decay import DecayFit
 from bayesdecay.model.posterior import Verdict
-from bayesdecay.model.reactivation import ReactivationFit
+from bayesdecay.model.returning import ReactivationFit
 from bayesdecay.model.sampling import Sampling
 from bayesdecay.model.scoring import Scores
 from bayesdecay.show.checks import ForecastCheck

@@ -27,7 +27,8 @@ from bayesdecay.doors.job import Job, JobResult, verdicts_of
 from bayesdecay.doors.marks import marked_plan, marked_scores, warnings_of
 from bayesdecay.errors import DataError
 from bayesdecay.model.decay import DecayFit, DecayModel
-from bayesdecay.model.reactivation import ReactivationFit, ReactivationModel, score_reactivation
+from bayesdecay.model.reactivation import ReactivationModel
+from bayesdecay.model.returning import ReactivationFit, score_reactivation
 from bayesdecay.model.sampling import Sampling
 from bayesdecay.model.scoring import ScoreOptions, Scores, user_draws
 from bayesdecay.show.checks import ForecastCheck, check_forecast

@@ -17,7 +17,7 @@ from bayesdecay.doors.job import Job, JobResult
 from bayesdecay.doors.marks import marked_frame
 from bayesdecay.doors.outputs import check_folder, nearest_folder
 from bayesdecay.model.fits import save_fits
-from bayesdecay.model.reactivation import score_reactivation
+from bayesdecay.model.returning import score_reactivation
 from bayesdecay.show.report import ReportContent, write_report
 from bayesdecay.show.words import level, window
 

@@ -14,7 +14,7 @@ from bayesdecay.data.history import History
 from bayesdecay.errors import LeakageError
 from bayesdecay.model.decay import DecayFit
 from bayesdecay.model.fits import load
-from bayesdecay.model.reactivation import ReactivationFit
+from bayesdecay.model.returning import ReactivationFit
 
 __all__ = [
     "decay_fit",

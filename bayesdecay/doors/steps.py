@@ -27,7 +27,7 @@ from bayesdecay.doors.outputs import check_file
 
 if TYPE_CHECKING:
     from bayesdecay.doors.job import Job
-    from bayesdecay.model.reactivation import ReactivationFit
+    from bayesdecay.model.returning import ReactivationFit
 
 __all__ = ["check", "choose", "fit", "report", "score", "summarize"]
 

@@ -10,7 +10,7 @@ import xarray as xr
 from bayesdecay.errors import DataError
 from bayesdecay.model.decay import DecayFit
 from bayesdecay.model.posterior import kind_of, read_tree, trees_by_name, write_tree
-from bayesdecay.model.reactivation import ReactivationFit
+from bayesdecay.model.returning import ReactivationFit
 
 __all__ = ["Fit", "load", "save_fits"]
 

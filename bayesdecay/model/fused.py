@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -12,8 +13,6 @@ from pytensor.graph.basic import Apply, Variable
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_default_op_cache_key
 
-from bayesdecay.model import kernel
-
 __all__ = ["FusedLogLikelihood"]
 
 
@@ -23,8 +22,8 @@ class FusedLogLikelihood(Op):
     Parameters
     ----------
     name : str
-        Function of :mod:`bayesdecay.model.kernel` that takes the parameters and then the data, and returns the value
-        and one gradient a parameter.
+        Full name of the compiled function, which takes the parameters and then the data, and returns the value and one
+        gradient a parameter.
     n_parameters : int
         How many of the inputs are parameters; the others are data and have no gradient.
     """
@@ -38,7 +37,8 @@ class FusedLogLikelihood(Op):
     @property
     def function(self) -> Callable[..., tuple[Any, ...]]:
         """Compiled loop behind this operation."""
-        return getattr(kernel, self.name)
+        module, _, name = self.name.rpartition(".")
+        return getattr(importlib.import_module(module), name)
 
     def value(self, *inputs: Any) -> Variable:
         """Return the value alone; PyTensor finds the gradients again when it differentiates."""

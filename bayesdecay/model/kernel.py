@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bayesdecay.model.vector_math import exp, log
 
-__all__ = ["count_activities", "draw_users", "exposures", "marginal_loglik", "mixed_logistic_loglik"]
+__all__ = ["count_activities", "draw_users", "exposures", "marginal_loglik"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -285,30 +285,3 @@ def count_activities(interest: Floats, rate: Floats, rho: Floats, length: float,
             restored = (1.0 - rho[u], 0.0, interest[u])
             _count_activities(interest[u], rate[u], restored, horizons, counts[u], rng)
     return counts[:, 0]
-
-
-@_loop
-def mixed_logistic_loglik(
-    logit: Floats, slope: float, level: Floats, sign: Floats, weight: Floats
-) -> tuple[float, Floats, float]:
-    r"""Weighted sum of :math:`\log \frac1J \sum_j \sigma(s\,(\eta + b\,\ell_j))` and its gradient.
-
-    ``logit`` eta (row,); ``slope`` b; ``level`` ell (row, j): equally probable values of a latent input; ``sign`` s
-    (row,): 1 if it happened, -1 if not. Returns the value and the gradients to the first two arguments.
-    """
-    n_levels = level.shape[1]
-    value, d_slope = 0.0, 0.0
-    d_logit = np.empty_like(logit)
-    for i in range(logit.size):
-        total, along, along_level = 0.0, 0.0, 0.0
-        for j in range(n_levels):
-            p = 1.0 / (1.0 + exp(-max(-700.0, min(700.0, sign[i] * (logit[i] + slope * level[i, j])))))
-            total += p
-            change = p * (1.0 - p)
-            along += change
-            along_level += change * level[i, j]
-        value += weight[i] * math.log(total / n_levels)
-        scale = weight[i] * sign[i] / total
-        d_logit[i] = scale * along
-        d_slope += scale * along_level
-    return value, d_logit, d_slope

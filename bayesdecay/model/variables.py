@@ -11,27 +11,44 @@ from pymc.logprob.transforms import Transform
 
 from bayesdecay.model.prior import Prior
 
-__all__ = ["OFFSET", "is_spread", "pooled", "variable"]
+__all__ = ["HORSESHOE", "OFFSET", "is_horseshoe", "is_spread", "pooled", "variable"]
 
 # Ends the names of variables that are of no use to anybody but the sampler.
 OFFSET = "_offset_"
+# Begins the names of the parts of a horseshoe prior.
+HORSESHOE = "horseshoe"
 
 # How sharply the transform turns from log(1 - rho) to the wall at rho = 0; 4 keeps the turn below rho = 0.3.
 _SHARPNESS = 4.0
 
 
-def variable(priors: Mapping[str, Prior], name: str, *, fixed: float | None = None, dims: str | None = None) -> Any:
-    """Make the random variable of a prior, or a constant of the same name where the user fixed it."""
+def variable(
+    priors: Mapping[str, Prior],
+    name: str,
+    *,
+    called: str | None = None,
+    fixed: float | None = None,
+    dims: str | None = None,
+) -> Any:
+    """Make the random variable of a prior, or a constant of the same name where the user fixed it.
+
+    It is ``called`` by the prior's name unless several variables share the prior.
+    """
     if fixed is not None:
-        return pm.Deterministic(name, pt.as_tensor_variable(float(fixed)))
+        return pm.Deterministic(called or name, pt.as_tensor_variable(float(fixed)))
     prior = priors[name]
     options = {"default_transform": RestorationTransform()} if name == "rho" else {}
-    return getattr(pm, prior.distribution)(name, **prior.parameters, dims=dims, **options)
+    return getattr(pm, prior.distribution)(called or name, **prior.parameters, dims=dims, **options)
 
 
 def is_spread(name: str) -> bool:
     """Whether a variable, by its name, is the spread of a group's values."""
     return name.startswith("tau_")
+
+
+def is_horseshoe(name: str) -> bool:
+    """Whether a variable, by its name, is a part of a horseshoe prior."""
+    return name.startswith(HORSESHOE)
 
 
 def pooled(

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
 from numpy.typing import NDArray
-from pytensor.compile.maker import function
 from pytensor.graph.replace import graph_replace
 from scipy import optimize
 
-from bayesdecay.model.variables import OFFSET, is_spread
+from bayesdecay.model.density import Density
+from bayesdecay.model.variables import OFFSET, is_horseshoe, is_spread
 
 __all__ = ["Whitening"]
 
@@ -32,52 +31,96 @@ _LEAST_CURVATURE = 0.05
 _STEP = 1e-4
 # Typical posterior standard deviation of the logarithm of a spread of groups.
 _SPREAD_SCALE = 0.5
+# Above this many parameters the offsets of groups, standard normal before the data, keep coordinates of their own.
+_MOST_CORRELATED = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Whitening:
     """Coordinates of a model's unconstrained parameters.
 
-    ``mode`` (parameter,) and ``scale`` (parameter, coordinate), over the raveled value variables in the model's order.
-    They hold for any model with the same parameters, such as one with a finer grid.
+    ``mode`` (parameter,) over the raveled value variables in the model's order; ``joint`` (parameter,) tells which of
+    them share coordinates, ``root`` (joint, joint) their square root L, and ``scale`` (other,) the scales of the
+    others. They hold for any model with the same parameters, such as one with a finer grid.
     """
 
     mode: Floats
+    joint: NDArray[np.bool_]
+    root: Floats
     scale: Floats
 
     @classmethod
-    def of(cls, model: pm.Model) -> Whitening:
+    def of(cls, density: Density) -> Whitening:
         """Find the mode of a model's unconstrained density, and its curvature there.
 
         Spreads of groups are held at their first values and keep a coordinate of their own: with them free, the mode of
-        a hierarchical model lies where all groups are equal, far from its posterior.
+        a hierarchical model lies where all groups are equal, far from its posterior. A horseshoe is left as it is: its
+        mode is at nothing.
         """
-        density = model.logp_dlogp_function(ravel_inputs=True, mode="FAST_COMPILE")
-        density.set_extra_values({})
-        start = model.initial_point()
-        center = np.concatenate([np.ravel(start[str(v.name)]) for v in model.value_vars])
-        moves = np.concatenate(
-            [np.full(np.size(start[str(v.name)]), not is_spread(str(v.name))) for v in model.value_vars]
+        spread, horseshoe, offset = (
+            np.array([rule(name) for name in density.owner])
+            for rule in (is_spread, is_horseshoe, lambda name: OFFSET in name)
         )
+        moves = ~(spread | horseshoe)
+        joint = moves & ~(offset & (density.start.size > _MOST_CORRELATED))
 
         def loss(theta: Floats) -> tuple[float, Floats]:
             value, gradient = density(theta)
             finite = np.isfinite(value) and np.isfinite(gradient).all()
-            return (-float(value), -np.asarray(gradient) * moves) if finite else (1e300, np.zeros_like(theta))
+            return (-value, -gradient * moves) if finite else (1e300, np.zeros_like(theta))
 
-        mode = optimize.minimize(loss, center, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
-        steps = _STEP * np.eye(mode.size)[moves]
-        hessian = np.array([(loss(mode + step)[1] - loss(mode - step)[1])[moves] / (2 * _STEP) for step in steps])
+        mode = optimize.minimize(loss, density.start, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
+        places = np.flatnonzero(joint)
+        hessian = np.empty((places.size, places.size))
+        for row, place in enumerate(places):
+            step = np.zeros_like(mode)
+            step[place] = _STEP
+            hessian[row] = (loss(mode + step)[1] - loss(mode - step)[1])[joint] / (2 * _STEP)
         curvature, directions = np.linalg.eigh((hessian + hessian.T) / 2)
-        scale = np.diag(np.where(moves, 0.0, _SPREAD_SCALE))
-        scale[np.ix_(moves, moves)] = directions / np.sqrt(np.maximum(curvature, _LEAST_CURVATURE))
-        return cls(mode=mode, scale=scale)
+        return cls(
+            mode=mode,
+            joint=joint,
+            root=directions / np.sqrt(np.maximum(curvature, _LEAST_CURVATURE)),
+            scale=np.where(spread, _SPREAD_SCALE, 1.0)[~joint],
+        )
+
+    def parameters(self, eta: Floats) -> Floats:
+        """Parameters (..., parameter) at the coordinates (..., coordinate)."""
+        theta = np.empty_like(eta)
+        n_joint = self.root.shape[0]
+        theta[..., self.joint] = self.mode[self.joint] + eta[..., :n_joint] @ self.root.T
+        theta[..., ~self.joint] = self.mode[~self.joint] + self.scale * eta[..., n_joint:]
+        return theta
+
+    def whitened(self, density: Density) -> Callable[[Floats], tuple[float, Floats]]:
+        """Return the same density as a function of the coordinates, with its gradient."""
+
+        def function(eta: Floats) -> tuple[float, Floats]:
+            value, gradient = density(self.parameters(eta))
+            return value, np.concatenate([gradient[self.joint] @ self.root, gradient[~self.joint] * self.scale])
+
+        return function
+
+    def normal_draws(self, density: Density, draws: int) -> xr.Dataset:
+        """Draws (chain, draw) of the normal distribution that fits the posterior at its mode: a first look at it."""
+        eta = np.random.default_rng(0).standard_normal((1, draws, self.mode.size))
+        return density.named(self.parameters(eta))
 
     def applied(self, model: pm.Model) -> pm.Model:
         """Rewrite a model in these coordinates; its variables become deterministics of the same names and dims."""
+        order = np.argsort(np.concatenate([np.flatnonzero(self.joint), np.flatnonzero(~self.joint)]))
+        n_joint = self.root.shape[0]
+        start = model.initial_point()
         with pm.Model(coords=model.coords) as white:
             eta = pm.Flat(f"coordinate{OFFSET}", shape=self.mode.size)
-            parts = self._parts(model, lambda rows: pt.constant(self.mode[rows]) + pt.dot(self.scale[rows], eta))
+            stretched = pt.concatenate([pt.dot(self.root, eta[:n_joint]), self.scale * eta[n_joint:]])
+            theta = pt.constant(self.mode) + stretched[order]
+            parts, place = {}, 0
+            for value in model.value_vars:
+                shape = np.shape(start[str(value.name)])
+                size = int(np.prod(shape))
+                parts[value] = theta[place : place + size].reshape(shape) if shape else theta[place]
+                place += size
             named = [*model.free_RVs, *model.deterministics]
             density, *expressions = graph_replace(
                 [model.logp(), *model.replace_rvs_by_values(named)], parts, strict=False
@@ -86,33 +129,3 @@ class Whitening:
             for variable, expression in zip(named, expressions, strict=True):
                 pm.Deterministic(str(variable.name), expression, dims=model.named_vars_to_dims.get(str(variable.name)))
         return white
-
-    def normal_draws(self, model: pm.Model, draws: int) -> xr.Dataset:
-        """Draws (chain, draw) of the normal distribution that fits the posterior at its mode: a first look at it."""
-        theta = pt.dvector("theta")
-        named = [*model.free_RVs, *model.deterministics]
-        expressions = graph_replace(
-            model.replace_rvs_by_values(named), self._parts(model, lambda rows: theta[rows]), strict=False
-        )
-        evaluate = function([theta], expressions, mode="FAST_COMPILE")
-        eta = np.random.default_rng(0).standard_normal((draws, self.mode.size))
-        found = [evaluate(self.mode + self.scale @ row) for row in eta]
-        data: dict[str, Any] = {}
-        for i, variable in enumerate(named):
-            name = str(variable.name)
-            data[name] = (
-                ("chain", "draw", *model.named_vars_to_dims.get(name, ())),
-                np.stack([f[i] for f in found])[None],
-            )
-        return xr.Dataset(data)
-
-    @staticmethod
-    def _parts(model: pm.Model, stretch: Callable[[slice | int], Any]) -> dict[Any, Any]:
-        """Each value variable as its stretch of the raveled parameters; a single one by its number."""
-        start = model.initial_point()
-        shapes = [np.shape(start[str(v.name)]) for v in model.value_vars]
-        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
-        return {
-            value: stretch(slice(end - int(np.prod(shape)), end)).reshape(shape) if shape else stretch(int(end) - 1)
-            for value, shape, end in zip(model.value_vars, shapes, ends, strict=True)
-        }

@@ -9,14 +9,18 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
+from bayesdecay.data.events import Events, read_events
 from bayesdecay.data.history import History
 from bayesdecay.data.simulate import Simulation
+from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.data.truth import Population as Truth
 from bayesdecay.model.decay import DecayFit, DecayModel
 from bayesdecay.model.posterior import read_tree, write_tree
+from bayesdecay.model.reactivation import ReactivationModel
 from bayesdecay.model.reference import ReferenceFit, ReferenceModel
+from bayesdecay.model.returning import ReactivationFit
 from bayesdecay.model.sampling import Sampling
-from tests.model.worlds import RATES, history_of, simulated
+from tests.model.worlds import NOW, PAST, RATES, RETURNING_SAMPLING, history_of, looked_at, simulated, with_outcomes
 
 # Twelve groups of users, from those who fade in ten days to those who take forty.
 CHANNELS = tuple(f"channel {letter}" for letter in "abcdefghijkl")
@@ -85,6 +89,48 @@ def fit(history: History, made_once: Callable) -> DecayFit:
     return DecayFit(
         idata=made_once("decay", lambda: DecayModel(rates=RATES).fit(history, sampling=sampling, random_seed=1).idata)
     )
+
+
+@pytest.fixture(scope="session")
+def log(drawn: Simulation) -> Events:
+    return read_events(drawn.events)
+
+
+@pytest.fixture(scope="session")
+def past(log: Events) -> Snapshots:
+    """Lapsed users of that shop at two cutoffs, with what became of them."""
+    return looked_at(log, PAST)
+
+
+@pytest.fixture(scope="session")
+def now(log: Events) -> Snapshots:
+    """Those to be scored."""
+    return looked_at(log, NOW, observed_until=NOW)
+
+
+@pytest.fixture(scope="session")
+def returning(past: Snapshots, fit: DecayFit, made_once: Callable) -> ReactivationFit:
+    """The reactivation model as it comes, on the shop of 600 users."""
+    model = ReactivationModel()
+    tree = made_once("returning", lambda: model.fit(past, fit, sampling=RETURNING_SAMPLING, random_seed=1).idata)
+    return ReactivationFit(idata=tree)
+
+
+@pytest.fixture(scope="session")
+def made_up(log: Events, fit: DecayFit) -> Snapshots:
+    """Snapshots of five cutoffs with outcomes by the model's own law."""
+    cutoffs = ["2024-02-29", "2024-03-20", "2024-04-10", "2024-04-30", "2024-05-20"]
+    return with_outcomes(looked_at(log, cutoffs), fit)
+
+
+@pytest.fixture(scope="session")
+def grouped_returning(made_up: Snapshots, fit: DecayFit, made_once: Callable) -> ReactivationFit:
+    """Two brackets, and a feature that is missing in some rows."""
+    formula = "returned ~ interest + visits + spend + (1 + log1p(recency) | segment) + (1 | region)"
+    sampling = Sampling(draws=800, tune=500, chains=2)
+    model = ReactivationModel(formula=formula)
+    tree = made_once("grouped_returning", lambda: model.fit(made_up, fit, sampling=sampling, random_seed=2).idata)
+    return ReactivationFit(idata=tree)
 
 
 @pytest.fixture(scope="session")

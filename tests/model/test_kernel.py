@@ -16,6 +16,7 @@ from tests.model.worlds import block_of
 
 PARAMETERS = ("log_weight", "log_beta", "alpha", "rho")
 N_PARAMETERS = len(PARAMETERS)
+LOOP = "bayesdecay.model.kernel.marginal_loglik"
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def test_single_precision_exposures_cost_next_to_nothing(arguments):
 @pytest.mark.parametrize("linker", ["numba", "py"])
 def test_operation_gives_value_and_gradients(linker, arguments):
     inputs = [pt.as_tensor_variable(np.asarray(value)).type() for value in arguments]
-    value = FusedLogLikelihood("marginal_loglik", n_parameters=N_PARAMETERS).value(*inputs)
+    value = FusedLogLikelihood(LOOP, n_parameters=N_PARAMETERS).value(*inputs)
     slopes = pytensor.grad(2.0 * value, inputs[:N_PARAMETERS])
     # The scale before the gradient shows that the chain rule is kept.
     compiled = pytensor.function(inputs, [value, *slopes], mode=pytensor.compile.mode.Mode(linker, "fast_run"))
@@ -98,7 +99,7 @@ def test_operation_gives_value_and_gradients(linker, arguments):
 def test_operation_has_no_second_derivatives(arguments):
     alpha = pt.scalar("alpha")
     inputs = [*arguments[:2], alpha, *arguments[3:]]
-    slope = pytensor.grad(FusedLogLikelihood("marginal_loglik", n_parameters=N_PARAMETERS).value(*inputs), alpha)
+    slope = pytensor.grad(FusedLogLikelihood(LOOP, n_parameters=N_PARAMETERS).value(*inputs), alpha)
     with pytest.raises(NotImplementedError, match="no second derivatives"):
         pytensor.grad(slope, alpha)
 

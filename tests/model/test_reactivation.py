@@ -1,39 +1,29 @@
-"""The reactivation model: recovery of what is true, P(reactivation), and what is refused."""
+"""The reactivation model: recovery of what is true, what it is told and what it tells, and what is refused."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import xarray as xr
-from scipy.special import expit
+from scipy.special import expit, logit
 
-from bayesdecay.data.events import Events, read_events
-from bayesdecay.data.simulate import Simulation
-from bayesdecay.data.snapshots import Snapshots, snapshots
+from bayesdecay.data.events import read_events
+from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.errors import DataError, LeakageError, NotConvergedError
 from bayesdecay.model.decay import DecayFit
 from bayesdecay.model.fits import load, save_fits
 from bayesdecay.model.prior import Prior
-from bayesdecay.model.reactivation import ReactivationFit, ReactivationModel, score_reactivation
+from bayesdecay.model.reactivation import ReactivationModel
+from bayesdecay.model.returning import ReactivationFit
 from bayesdecay.model.sampling import Sampling
-from bayesdecay.model.scoring import interest_draws
+from tests.model.worlds import COEFFICIENTS, NOW, PAST, REGIONS, RETURNING_SAMPLING, SEGMENTS, described, looked_at
 
-PAST, NOW = ("2024-03-31", "2024-04-30"), "2024-05-31"
-SAMPLING = Sampling(draws=700, tune=400, chains=2)
-
-
-def looked_at(log: Events, cutoffs, **options) -> Snapshots:
-    return snapshots(log, cutoffs=cutoffs, horizon="30d", lapsed_after="14d", activity="event", **options)
-
-
-def log_interest(fit: DecayFit, told: Snapshots, *, draws: int, random_seed: int) -> np.ndarray:
-    parts = [interest_draws(fit.population(draws), own, random_seed=random_seed) for own in told.histories.values()]
-    return np.log(np.maximum(np.concatenate(parts), 1e-12))
+BRIEF = Sampling(draws=5, tune=5, chains=2)
 
 
 def claiming(tree: xr.DataTree, **figures: float) -> xr.DataTree:
@@ -43,72 +33,107 @@ def claiming(tree: xr.DataTree, **figures: float) -> xr.DataTree:
     return changed
 
 
-# --- by the public road, on a simulated shop ---
-
-
-@pytest.fixture(scope="session")
-def log(drawn: Simulation) -> Events:
-    return read_events(drawn.events)
-
-
-@pytest.fixture(scope="session")
-def past(log: Events) -> Snapshots:
-    return looked_at(log, PAST)
-
-
-@pytest.fixture(scope="session")
-def now(log: Events) -> Snapshots:
-    return looked_at(log, NOW, observed_until=NOW)
-
-
-@pytest.fixture(scope="session")
-def returning(past: Snapshots, fit: DecayFit, made_once: Callable) -> ReactivationFit:
-    model = ReactivationModel()
-    tree = made_once("returning", lambda: model.fit(past, fit, sampling=SAMPLING, random_seed=1).idata)
-    return ReactivationFit(idata=tree)
-
-
-TRUTH = {"intercept": -0.7, "slope": 0.8, "slope_interest": 0.35}
-SEGMENTS = dict(zip("abcdefgh", (-1.2, -0.8, -0.4, 0.0, 0.0, 0.4, 0.8, 1.2), strict=True))
-
-
-@pytest.fixture(scope="session")
-def made_up(log: Events, fit: DecayFit) -> Snapshots:
-    """Snapshots whose outcomes are drawn by the model's own law, interest being a draw of each user's posterior."""
-    told = looked_at(log, ["2024-02-29", "2024-03-20", "2024-04-10", "2024-04-30", "2024-05-20"])
-    rng = np.random.default_rng(11)
-    table = told.table.assign(visits=rng.poisson(3, len(told)), segment=rng.choice(list(SEGMENTS), len(told)))
-    level = log_interest(fit, told, draws=1, random_seed=99)[:, 0]
-    logit = TRUTH["intercept"] + TRUTH["slope"] * table["visits"] + TRUTH["slope_interest"] * level
-    logit += table["segment"].map(SEGMENTS)
-    table["returned"] = pd.array(rng.random(len(told)) < expit(logit), dtype="boolean")
-    return replace(told, table=table, columns=("visits", "segment"))
-
-
-@pytest.fixture(scope="session")
-def grouped_returning(made_up: Snapshots, fit: DecayFit, made_once: Callable) -> ReactivationFit:
-    model = ReactivationModel(formula="returned ~ interest + visits + (1 + log1p(recency) | segment)")
-    sampling = Sampling(draws=800, tune=600, chains=2)
-    tree = made_once("grouped_returning", lambda: model.fit(made_up, fit, sampling=sampling, random_seed=2).idata)
-    return ReactivationFit(idata=tree)
-
-
 def test_recovers_what_is_true(grouped_returning):
     assert grouped_returning.verdict.converged, grouped_returning.verdict
-    table = grouped_returning.summary()
-    for name, row in (("slope", "slope[visits]"), ("slope_interest", "slope_interest")):
+    table = grouped_returning.summary(scale="original")
+    for name, row in (("visits", "slope[visits]"), ("spend", "slope[spend]"), ("interest", "slope_interest")):
         mean, sd = table.loc[row, ["mean", "sd"]].astype(float)
-        truth = TRUTH[name] * float(table.loc[row, "unit"])
-        assert abs(mean - truth) < 3.5 * sd, (name, mean, sd, truth)
-        assert sd < 0.25 * abs(truth)  # and that says something
-    found = grouped_returning.idata["posterior"]["group_intercept"].mean(("chain", "draw"))
-    assert list(found["group"].to_numpy()) == list(SEGMENTS)
-    true = np.array(list(SEGMENTS.values()))
-    assert np.corrcoef(found, true)[0, 1] > 0.9
-    assert np.abs(found).max() < np.abs(true).max() + 0.5
+        assert abs(mean - COEFFICIENTS[name]) < 3.5 * sd, (name, mean, sd)
+        assert sd < 0.25 * COEFFICIENTS[name]  # and that says something
+    posterior = grouped_returning.idata["posterior"].to_dataset().mean(("chain", "draw"))
+    for group, truth in (("segment", SEGMENTS), ("region", REGIONS)):
+        found, true = posterior[f"intercept_{group}"], np.array(list(truth.values()))
+        assert found[group].to_numpy().tolist() == list(truth)
+        assert np.corrcoef(found, true)[0, 1] > 0.9
+        assert np.abs(found).max() < np.abs(true).max() + 0.5
     # log1p(recency) does nothing in this world, in no group.
-    slopes = grouped_returning.idata["posterior"]["group_slope"].to_dataset()
-    assert float(np.abs(slopes["group_slope"].mean(("chain", "draw"))).max()) < 0.3
+    assert posterior["slope_segment"].dims == ("segment", "segment_feature")
+    assert float(np.abs(posterior["slope_segment"]).max()) < 0.3
+
+
+def test_what_was_missing_is_told(grouped_returning, returning, made_up):
+    table = grouped_returning.missing_table()
+    gone = made_up.table["spend"].isna()
+    assert gone.sum() > 200
+    assert table.to_dict("records") == [
+        {"column": "spend", "missing": gone.sum(), "share": pytest.approx(gone.mean()), "treatment": "model"}
+    ]
+    assert list(returning.missing_table()) == ["column", "missing", "share", "treatment"]
+    assert returning.missing_table().empty
+
+
+def test_users_may_differ(made_up, fit, now):
+    """With several snapshots of each user: 250 intercepts, more than share coordinates."""
+    rng, users = np.random.default_rng(13), np.unique(made_up.table["user"])[:250]
+    effect = pd.Series(rng.normal(scale=1.5, size=users.size), index=users)
+    told = of_users(made_up, users)
+    came = rng.random(len(told)) < expit(told.table["visits"] - 3 + told.table["user"].map(effect).to_numpy())
+    told = replace(told, table=told.table.assign(returned=pd.array(came, dtype="boolean")))
+    model = ReactivationModel(formula="returned ~ visits + (1 | user)")
+    found = model.fit(told, fit, sampling=Sampling(draws=400, tune=400, chains=2), random_seed=3)
+    assert found.verdict.worst_rhat < 1.1
+    assert found.verdict.divergences == 0
+    table = found.summary(scale="original", allow_unconverged=True)
+    for name, truth in (("tau_intercept_user", 1.5), ("slope[visits]", 1.0)):
+        mean, sd = table.loc[name, ["mean", "sd"]].astype(float)
+        assert abs(mean - truth) < 3.5 * sd, (name, mean, sd)
+    posterior = found.idata["posterior"].to_dataset()
+    assert posterior["intercept_user"].dims == ("chain", "draw", "user")
+    assert (
+        np.corrcoef(
+            posterior["intercept_user"].mean(("chain", "draw")), effect.sort_index(key=lambda i: i.astype("str"))
+        )[0, 1]
+        > 0.6
+    )
+    # A user of the fit is known better than one who was not in it.
+    p = found.draws(described(now), fit, draws=400, random_seed=1, allow_unconverged=True)
+    spread = pd.Series(logit(p.clip(1e-12, 1 - 1e-12)).std("sample").to_numpy(), index=p["user"].to_numpy())
+    seen = spread.index.isin(users)
+    assert 0 < seen.sum() < len(now)
+    assert spread[seen].mean() < 0.85 * spread[~seen].mean()
+
+
+def of_users(told: Snapshots, users: np.ndarray) -> Snapshots:
+    histories = {
+        at: own.over(own.table.filter(pa.array(np.isin(own.table["user"].to_numpy(), users))))
+        for at, own in told.histories.items()
+    }
+    return replace(told, table=told.table[told.table["user"].isin(users)].reset_index(drop=True), histories=histories)
+
+
+@pytest.mark.parametrize("missing", ["model", "mean", "median", "indicator"])
+def test_each_way_with_missing_features_is_told(made_up, fit, missing):
+    formula = "returned ~ interest + visits + spend"
+    found = ReactivationModel(formula=formula, missing=missing).fit(made_up, fit, sampling=BRIEF, random_seed=1)
+    assert found.missing_table()["treatment"].tolist() == [missing]
+    marked = ["visits", "spend", *(["missing(spend)"] if missing == "indicator" else [])]
+    assert found.idata["posterior"]["feature"].to_numpy().tolist() == marked
+
+
+def test_missing_features_may_be_refused(made_up, fit):
+    model = ReactivationModel(formula="returned ~ interest + visits + spend", missing="refuse")
+    with pytest.raises(DataError, match=r"missing values \(spend in \d+ of \d+ rows\); .* missing='model'"):
+        model.fit(made_up, fit)
+
+
+def test_an_embedding_enters_by_its_components(past, now, fit, tmp_path):
+    def with_embedding(told: Snapshots) -> Snapshots:
+        known = np.log1p(told.table[["recency", "frequency"]].to_numpy())
+        columns = np.column_stack([known, known @ [[1.0, 2.0], [2.0, -1.0]]])
+        own = {f"emb_{i}": column for i, column in enumerate(columns.T)}
+        return replace(told, table=told.table.assign(**own))
+
+    model = ReactivationModel(formula="returned ~ interest + log1p(tenure)", embedding="emb_*")
+    found = model.fit(with_embedding(past), fit, sampling=BRIEF, random_seed=1)
+    assert found.terms.slopes == ("log1p(tenure)", "embedding_1", "embedding_2")
+    again = load(found.save(tmp_path / "embedded.nc"))
+    parts, same = (
+        one.logit_parts(with_embedding(now), fit, draws=10, random_seed=1, allow_unconverged=True)
+        for one in (found, again)
+    )
+    assert parts["part"].to_numpy().tolist() == ["baseline", "log1p(tenure)", "embedding", "interest"]
+    assert (parts.sel(part="embedding").std("user") > 0).all()
+    xr.testing.assert_identical(parts, same)
 
 
 def test_fit_describes_itself(returning, past):
@@ -132,17 +157,6 @@ def test_fit_describes_itself(returning, past):
     assert "Reactivation fit, 30d: converged" in returning._repr_html_()
 
 
-def test_draws_are_labelled_probabilities(returning, fit, now):
-    p = returning.draws(now, fit, draws=300, random_seed=4)
-    assert p.dims == ("sample", "user")
-    assert p.sizes == {"sample": 300, "user": len(now)}
-    assert p["user"].to_numpy().tolist() == now.table["user"].tolist()
-    assert p.name == "p_reactivation"
-    assert p.attrs["horizon"] == "30d"
-    assert float(p.min()) >= 0
-    assert float(p.max()) <= 1
-
-
 def test_in_its_own_data_the_model_is_right_on_the_whole(returning, fit, past, log):
     parts = [returning.draws(looked_at(log, at), fit, random_seed=4).mean("sample").to_numpy() for at in PAST]
     p, came = np.concatenate(parts), past.table["returned"].to_numpy(dtype=bool)
@@ -150,73 +164,11 @@ def test_in_its_own_data_the_model_is_right_on_the_whole(returning, fit, past, l
     assert p[came].mean() > 1.5 * p[~came].mean()
 
 
-@pytest.mark.parametrize("way", ["uncertain", "plugin"])
-def test_draws_are_the_equation(returning, fit, now, way):
-    tree = returning.idata.copy()
-    tree.attrs["model"] = json.dumps(returning.description | {"interest": way})
-    p = ReactivationFit(idata=tree).draws(now, fit, draws=50, random_seed=4).to_numpy()
-    level = log_interest(fit, now, draws=50, random_seed=4)
-    if way == "plugin":
-        level = np.log(np.exp(level).mean(axis=1, keepdims=True))
-    terms = returning.description["terms"]
-    kept = returning.idata["posterior"].to_dataset().stack(sample=("chain", "draw"))
-    kept = kept.isel(sample=np.linspace(0, kept.sizes["sample"] - 1, 50).round().astype(int))
-    features = np.log1p(now.table[["recency", "frequency", "tenure"]].to_numpy())
-    x = (features - terms["fixed"]["center"]) / terms["fixed"]["scale"]
-    logit = kept["intercept"].to_numpy() + x @ kept["slope"].transpose("feature", "sample").to_numpy()
-    logit = logit + kept["slope_interest"].to_numpy() * (level - terms["interest_center"]) / terms["interest_scale"]
-    np.testing.assert_allclose(p, expit(logit).T, rtol=1e-10)
-
-
-def test_draws_by_seed(returning, fit, now):
-    one, again, other = (returning.draws(now, fit, draws=40, random_seed=seed) for seed in (1, 1, 2))
-    xr.testing.assert_identical(one, again)
-    assert not np.array_equal(one, other)
-
-
-def test_draws_of_two_fits_of_unequal_length(returning, fit, now):
-    """As many as the shorter has, so that each draw of one meets one of the other."""
-    short = ReactivationFit(idata=returning.idata.isel(draw=slice(0, 15)))
-    assert short.draws(now, fit, draws=200, random_seed=1).sizes["sample"] == 30
-    brief = DecayFit(idata=fit.idata.isel(draw=slice(0, 10)))
-    assert returning.draws(now, brief, draws=200, random_seed=1).sizes["sample"] == 20
-
-
-def test_nobody_to_score(returning, fit, log):
-    nobody = snapshots(log, cutoffs=NOW, horizon="30d", lapsed_after="9999d", activity="event")
-    p = returning.draws(nobody, fit, draws=20)
-    assert p.sizes == {"sample": 20, "user": 0}
-    assert score_reactivation(p).table.num_rows == 0
-
-
-def test_one_cutoff_at_a_time(returning, fit, past):
-    with pytest.raises(ValueError, match="expected snapshots at one cutoff, got 2"):
-        returning.draws(past, fit)
-
-
-def test_an_unseen_group_is_scored_with_more_doubt(grouped_returning, fit, made_up):
-    at, own = next(iter(made_up.histories.items()))
-    table = made_up.table[made_up.table["at"] == at]
-    one = replace(made_up, table=table, histories={at: own})
-    known = grouped_returning.draws(replace(one, table=table.assign(segment="d")), fit, draws=800, random_seed=1)
-    unseen = grouped_returning.draws(replace(one, table=table.assign(segment="new")), fit, draws=800, random_seed=1)
-    assert np.isfinite(unseen).all()
-    logit = {name: np.log(p / (1 - p)).mean("user") for name, p in (("known", known), ("unseen", unseen))}
-    assert float(logit["unseen"].std()) > 2 * float(logit["known"].std())
-    # One unseen user among known ones leaves the others as they were.
-    mixed = table.assign(segment=["new", *["d"] * (len(table) - 1)])
-    both = grouped_returning.draws(replace(one, table=mixed), fit, draws=800, random_seed=1)
-    np.testing.assert_array_equal(both[:, 1:], known[:, 1:])
-    np.testing.assert_array_equal(both[:, 0], unseen[:, 0])
-
-
 def test_features_are_the_same_model_as_their_formula(past, fit):
     listed = ReactivationModel(features=["interest", "recency", "tenure"])
     written = ReactivationModel(formula="returned ~ recency + tenure + interest")
     assert listed.parsed() == written.parsed()
-    trees = [
-        model.fit(past, fit, sampling=Sampling(draws=5, tune=5, chains=2), random_seed=3) for model in (listed, written)
-    ]
+    trees = [model.fit(past, fit, sampling=BRIEF, random_seed=3) for model in (listed, written)]
     xr.testing.assert_equal(*(tree.idata["posterior"].to_dataset() for tree in trees))
 
 
@@ -232,7 +184,7 @@ def test_later_events_change_nothing(drawn, log, past, now, fit, returning):
     assert other.n_rows != log.n_rows
     told = looked_at(other, PAST, observed_until=NOW)
     pd.testing.assert_frame_equal(told.table, past.table)
-    refitted = ReactivationModel().fit(told, fit, sampling=SAMPLING, random_seed=1)
+    refitted = ReactivationModel().fit(told, fit, sampling=RETURNING_SAMPLING, random_seed=1)
     xr.testing.assert_equal(refitted.idata["posterior"].to_dataset(), returning.idata["posterior"].to_dataset())
     p, again = (
         by.draws(at, fit, draws=100, random_seed=2)
@@ -257,10 +209,9 @@ def test_saved_and_loaded(name, request, tmp_path, fit, now):
     assert again.description == saved.description
     assert again.verdict == saved.verdict
     pd.testing.assert_frame_equal(again.summary(), saved.summary())
-    told = replace(now, table=now.table.assign(visits=np.arange(len(now)), segment="b"))
-    xr.testing.assert_identical(
-        *(one.draws(told, fit, draws=30, random_seed=1) for one in (saved, again)),
-    )
+    pd.testing.assert_frame_equal(again.missing_table(), saved.missing_table())
+    told = described(now)
+    xr.testing.assert_identical(*(one.draws(told, fit, draws=30, random_seed=1) for one in (saved, again)))
 
 
 def test_several_saved_by_horizon(returning, grouped_returning, tmp_path):
@@ -269,30 +220,6 @@ def test_several_saved_by_horizon(returning, grouped_returning, tmp_path):
     assert list(both) == ["30d", "90d"]
     assert both["90d"].description == grouped_returning.description
     xr.testing.assert_identical(both["30d"].idata["posterior"].to_dataset(), returning.idata["posterior"].to_dataset())
-
-
-# --- the table of scores ---
-
-
-def test_score_table():
-    p = xr.DataArray(
-        np.linspace(0, 1, 101)[:, None] * [1.0, 0.5],
-        dims=("sample", "user"),
-        coords={"user": ["ann", "bob"]},
-        attrs={"horizon": "30d"},
-    )
-    scores = score_reactivation(p, ci_prob=0.8)
-    assert scores.ci_prob == 0.8
-    table = scores.to_pandas()
-    assert list(table) == [
-        "user",
-        "p_reactivation_30d",
-        "p_reactivation_30d_lower",
-        "p_reactivation_30d_upper",
-    ]
-    assert table["user"].tolist() == ["ann", "bob"]
-    np.testing.assert_allclose(table.iloc[0, 1:].to_numpy(dtype=float), [0.5, 0.1, 0.9])
-    np.testing.assert_allclose(table.iloc[1, 1:].to_numpy(dtype=float), [0.25, 0.05, 0.45])
 
 
 # --- refused ---
@@ -329,6 +256,8 @@ def test_one_outcome_only_is_refused(past, fit, outcome):
         ({"formula": "returned ~ interest", "group": "segment"}, "either a formula or a list of features"),
         ({"group": "segment"}, r"in a formula write \(1 \| segment\)"),
         ({"interest": "plug-in"}, "did you mean 'plugin'"),
+        ({"missing": "modell"}, "unknown way with missing features 'modell'; did you mean 'model'"),
+        ({"shrinkage": "horseshoes"}, "unknown shrinkage 'horseshoes'; did you mean 'horseshoe'"),
         ({"formula": "returned ~ interest:recency"}, "interest is latent"),
         ({"priors": {"slop": Prior(distribution="Normal", parameters={"mu": 0, "sigma": 1})}}, "did you mean 'slope'"),
     ],
