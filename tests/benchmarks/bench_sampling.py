@@ -66,7 +66,9 @@ class Contestant:
 
 def main() -> None:
     """Measure and print the section."""
-    asked = arguments(__doc__, peers=True).parse_args()
+    parser = arguments(__doc__, peers=True)
+    parser.add_argument("--reference-seeds", type=int, default=1, help="fits of the reference model, minutes each")
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         history, customers = _written(folder)
@@ -75,7 +77,8 @@ def main() -> None:
         runs = _race([ours, *peers], seeds=seeds, at_most=at_most)
         table = pd.DataFrame(runs)
         tell(table.to_string())
-        pairs = _pairs(folder, history, seeds=seeds, **({"draws": 20, "tune": 50} if asked.quick else LENGTH))
+        length = {"draws": 20, "tune": 50} if asked.quick else LENGTH
+        pairs = _pairs(folder, history, seeds=range(1, asked.reference_seeds + 1), **length)
         tell(pairs.to_string())
     print("\n\n".join(["## Time to a posterior", *_words(table, ours, peers), *_against_reference(pairs)]))
 
