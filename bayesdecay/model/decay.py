@@ -34,7 +34,7 @@ from bayesdecay.model.grid import Grid
 from bayesdecay.model.population import Population, total_loglik
 from bayesdecay.model.posterior import GRID_TOLERANCE, Verdict, labelled, summary_table, verdict_of, write_tree
 from bayesdecay.model.prior import DECAY_PRIORS, Prior, priors_table, with_changes
-from bayesdecay.model.sampling import Sampling, draw_posterior
+from bayesdecay.model.sampling import FEW_ROWS, Sampling, draw_posterior
 from bayesdecay.model.scoring import ScoreOptions, Scores, score
 from bayesdecay.model.variables import pooled, variable
 from bayesdecay.model.whitening import Whitening
@@ -166,7 +166,7 @@ class DecayModel:
         tree = draw_posterior(
             model,
             sampling or Sampling(),
-            density=density if data.design_group.size <= _FEW_DESIGNS else None,
+            density=density if data.design_group.size <= _FEW_DESIGNS and data.weight.size <= FEW_ROWS else None,
             whitening=whitening,
             random_seed=random_seed,
         )

@@ -42,7 +42,7 @@ from bayesdecay.model.missing import TREATMENTS
 from bayesdecay.model.posterior import Verdict, labelled
 from bayesdecay.model.prior import REACTIVATION_PRIORS, Prior, priors_table, with_changes
 from bayesdecay.model.returning import ReactivationFit
-from bayesdecay.model.sampling import Sampling, draw_posterior
+from bayesdecay.model.sampling import FEW_ROWS, Sampling, draw_posterior
 from bayesdecay.model.small_groups import SMALL_GROUPS, small_groups
 from bayesdecay.model.terms import Design, Terms
 from bayesdecay.model.whitening import Whitening
@@ -208,7 +208,7 @@ class ReactivationModel:
             tree = draw_posterior(
                 model,
                 sampling or _SAMPLING,
-                density=density,
+                density=density if came.size <= FEW_ROWS else None,
                 whitening=Whitening.of(density),
                 random_seed=random_seed,
             )

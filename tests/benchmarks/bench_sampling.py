@@ -67,13 +67,14 @@ class Contestant:
 def main() -> None:
     """Measure and print the section."""
     parser = arguments(__doc__, peers=True)
+    parser.add_argument("--seeds", type=int, default=3, help="counted fits of each contestant")
     parser.add_argument("--reference-seeds", type=int, default=1, help="fits of the reference model, minutes each")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         history, customers = _written(folder)
         ours, *peers = _contestants(folder, history, customers, asked.peers_python)
-        seeds, at_most = (range(1, 2), 4 * STEP) if asked.quick else (range(1, 4), MOST_DRAWS)
+        seeds, at_most = (range(1, 2), 4 * STEP) if asked.quick else (range(1, asked.seeds + 1), MOST_DRAWS)
         runs = _race([ours, *peers], seeds=seeds, at_most=at_most)
         table = pd.DataFrame(runs)
         tell(table.to_string())
