@@ -16,7 +16,7 @@ from measuring import HERE, ROOT, arguments, tell
 
 __all__ = ["main"]
 
-SCRIPTS = ("demo", "sampling", "heldout", "scoring")
+SCRIPTS = ("demo", "sampling", "heldout", "scoring", "reactivation")
 WITH_PEERS = ("sampling",)
 HEAD = """# Benchmarks
 
