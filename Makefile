@@ -55,7 +55,7 @@ $(UV):
 	@touch $@
 
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
-	$(INSTALL) -e '.[demo,fast,polars,text,zarr]' --group dev
+	$(INSTALL) -e '.[demo,fast,polars,zarr]' --group dev
 	@touch $@ .venv/.demo
 
 # pymc-marketing does not live with the newest PyMC, so the peer has an environment of its own.
