@@ -8,6 +8,7 @@ import pymc as pm
 import pytest
 import xarray as xr
 from scipy.special import expit
+from scipy.stats import invgamma
 
 from bayesdecay.model.density import Density
 from bayesdecay.model.horseshoe import MANY, horseshoe
@@ -50,6 +51,12 @@ def test_prior_draws_have_the_distribution_of_the_equation(prior):
     # Most are next to nothing, a few are not.
     assert np.quantile(expected, 0.5) < 0.02
     assert np.quantile(found, 0.99) > 0.3
+
+
+def test_slab_has_the_distribution_of_the_equation(prior):
+    found = pm.draw(prior["horseshoe_slab"], 8_000, random_seed=5)
+    levels = [0.1, 0.5, 0.9]
+    np.testing.assert_allclose(np.quantile(found, levels), invgamma(2.0, scale=8.0).ppf(levels), rtol=0.06)
 
 
 def test_fewer_rows_and_more_columns_change_the_scale():
