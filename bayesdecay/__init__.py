@@ -57,11 +57,16 @@ if TYPE_CHECKING:
     from bayesdecay.model.sampling import Sampling as Sampling
     from bayesdecay.model.scores import ScoreOptions as ScoreOptions
     from bayesdecay.model.scores import Scores as Scores
+    from bayesdecay.show.candidates import Candidate as Candidate
+    from bayesdecay.show.candidates import default_candidates as default_candidates
     from bayesdecay.show.checks import ForecastCheck as ForecastCheck
     from bayesdecay.show.checks import check_forecast as check_forecast
+    from bayesdecay.show.comparison import Comparison as Comparison
+    from bayesdecay.show.comparison import compare as compare
     from bayesdecay.show.content import ReportContent as ReportContent
     from bayesdecay.show.later import later_activity as later_activity
     from bayesdecay.show.plots import plot_prior_predictive as plot_prior_predictive
+    from bayesdecay.show.question import CompareOptions as CompareOptions
     from bayesdecay.show.report import write_report as write_report
 
 __version__ = "0.1.0"
@@ -103,6 +108,11 @@ _ROOM = {
     "later_activity": "show.later",
     "check_forecast": "show.checks",
     "ForecastCheck": "show.checks",
+    "compare": "show.comparison",
+    "Comparison": "show.comparison",
+    "CompareOptions": "show.question",
+    "Candidate": "show.candidates",
+    "default_candidates": "show.candidates",
     "ReportContent": "show.content",
     "write_report": "show.report",
     "Job": "doors.job",
