@@ -28,13 +28,13 @@ from bayesdecay.doors.marks import marked_plan, marked_scores, warnings_of
 from bayesdecay.errors import DataError
 from bayesdecay.model.decay import DecayFit, DecayModel
 from bayesdecay.model.reactivation import ReactivationModel
+from bayesdecay.model.retry import fitted
 from bayesdecay.model.returning import ReactivationFit, score_reactivation
-from bayesdecay.model.sampling import Sampling
 from bayesdecay.model.scoring import ScoreOptions, Scores, user_draws
 from bayesdecay.show.checks import ForecastCheck, check_forecast
 from bayesdecay.show.later import later_activity, observable_length
 
-__all__ = ["fitted", "lapsed_users", "plan_for", "run_job", "summarized"]
+__all__ = ["lapsed_users", "plan_for", "run_job", "summarized"]
 
 # Rolling cutoffs that the reactivation model learns from, one horizon apart.
 _CUTOFFS = 3
@@ -238,19 +238,6 @@ def _with_columns(scores: Scores, part: Scores) -> Scores:
     for name in part.table.column_names[1:]:
         table = table.append_column(name, part.table[name].take(taken))
     return replace(scores, table=table)
-
-
-def fitted[F: (DecayFit, ReactivationFit)](
-    fit: Callable[[Sampling | None], F], sampling: Sampling | None, tell: Callable[[str], None]
-) -> F:
-    """Fit; if the sampler did not converge, say so and fit once more with twice the draws and warm-up."""
-    found = fit(sampling)
-    if found.verdict.converged:
-        return found
-    draws, tune = found.verdict.draws // found.verdict.chains, int(found.idata.attrs["tune"])
-    more = replace(sampling or Sampling(), draws=2 * draws, tune=2 * tune)
-    tell(f"{found.verdict}; once more, with {more.draws} draws after {more.tune} warm-up draws of each chain")
-    return fit(more)
 
 
 def _plan(candidates: xr.DataArray, job: Job) -> Plan | None:

@@ -18,8 +18,9 @@ import bayesdecay as bd
 from bayesdecay import units
 from bayesdecay.doors import results
 from bayesdecay.doors.job import Job
-from bayesdecay.doors.pipeline import fitted, run_job
+from bayesdecay.doors.pipeline import run_job
 from bayesdecay.doors.results import report_content, write_job
+from bayesdecay.model.retry import fitted
 from tests.doors.conftest import AT, HORIZONS, LAPSED, SEED, Shop
 
 CAMPAIGN = bd.Campaign(cost=0.5, value=20.0, budget=30.0, horizon="30d")
