@@ -57,6 +57,9 @@ if TYPE_CHECKING:
     from bayesdecay.model.sampling import Sampling as Sampling
     from bayesdecay.model.scores import ScoreOptions as ScoreOptions
     from bayesdecay.model.scores import Scores as Scores
+    from bayesdecay.model.uncertainty import DrawOptions as DrawOptions
+    from bayesdecay.model.uncertainty import interval_widening as interval_widening
+    from bayesdecay.model.uncertainty import variance_shares as variance_shares
     from bayesdecay.show.candidates import Candidate as Candidate
     from bayesdecay.show.candidates import default_candidates as default_candidates
     from bayesdecay.show.checks import ForecastCheck as ForecastCheck
@@ -64,6 +67,12 @@ if TYPE_CHECKING:
     from bayesdecay.show.comparison import Comparison as Comparison
     from bayesdecay.show.comparison import compare as compare
     from bayesdecay.show.content import ReportContent as ReportContent
+    from bayesdecay.show.dependence import average_marginal_effects as average_marginal_effects
+    from bayesdecay.show.dependence import partial_dependence as partial_dependence
+    from bayesdecay.show.explain import Explanation as Explanation
+    from bayesdecay.show.explain import explain as explain
+    from bayesdecay.show.explanation_plots import plot_explanation as plot_explanation
+    from bayesdecay.show.explanation_plots import plot_partial_dependence as plot_partial_dependence
     from bayesdecay.show.later import later_activity as later_activity
     from bayesdecay.show.plots import plot_prior_predictive as plot_prior_predictive
     from bayesdecay.show.question import CompareOptions as CompareOptions
@@ -101,6 +110,15 @@ _ROOM = {
     "Scores": "model.scores",
     "load": "model.fits",
     "save_fits": "model.fits",
+    "explain": "show.explain",
+    "Explanation": "show.explain",
+    "plot_explanation": "show.explanation_plots",
+    "average_marginal_effects": "show.dependence",
+    "partial_dependence": "show.dependence",
+    "plot_partial_dependence": "show.explanation_plots",
+    "variance_shares": "model.uncertainty",
+    "interval_widening": "model.uncertainty",
+    "DrawOptions": "model.uncertainty",
     "choose": "decide.targeting",
     "Campaign": "decide.targeting",
     "Plan": "decide.targeting",

@@ -26,7 +26,7 @@ from bayesdecay.data.feature_names import read_names
 from bayesdecay.data.features import DEFAULT_FEATURES
 from bayesdecay.data.features import features as features_of
 from bayesdecay.data.history import summarize
-from bayesdecay.data.ids import positions
+from bayesdecay.data.ids import Ids, positions
 from bayesdecay.data.leakage import refuse_later
 from bayesdecay.data.record import History
 from bayesdecay.data.sql import fetch, identifier, instant, texts
@@ -116,6 +116,28 @@ class Snapshots:
                 f"{self.observed_until}, until which the log is observed; learn from cutoffs up to {latest}"
             )
         return self
+
+    def of_users(self, users: Ids) -> Snapshots:
+        """Keep some users of snapshots at one cutoff, in the order given.
+
+        Raises
+        ------
+        ValueError
+            If a user is not among them, or there are several cutoffs.
+        """
+        if len(self.histories) != 1:
+            raise ValueError(f"users are chosen at one cutoff, got {len(self.histories)} cutoffs")
+        ((at, history),) = self.histories.items()
+        rows = positions(users, history.table[USER])
+        strangers = int((rows < 0).sum())
+        if strangers:
+            silent = f" and were silent for {duration_label(self.lapsed_after)} by then" if self.lapsed_after else ""
+            raise ValueError(
+                f"{strangers} of {len(rows)} users are not in the snapshots, which hold those who had been active by "
+                f"{at}{silent}"
+            )
+        own = history.over(history.table.take(pa.array(rows)))
+        return replace(self, table=self.table.iloc[rows].reset_index(drop=True), histories={at: own})
 
     def _repr_html_(self) -> str:
         """Show the snapshots in a notebook."""

@@ -13,6 +13,7 @@ import xarray as xr
 from bayesdecay import units
 from bayesdecay.data.activities import check_activity
 from bayesdecay.data.history import History
+from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.decide.campaign import Campaign
 from bayesdecay.decide.plan import Plan
 from bayesdecay.doors.marks import warnings_of
@@ -93,14 +94,16 @@ class Job:
 class JobResult:
     """All that the main job found.
 
-    ``scores`` has a row for every user of the history; ``candidates`` are the draws (sample, user) of P(reactivation)
-    of the lapsed users within the campaign's horizon; ``notes`` says in sentences what could not be done, and why.
+    ``scores`` has a row for every user of the history; ``lapsed`` are those lapsed at the cutoff, and ``candidates``
+    their draws (sample, user) of P(reactivation) within the campaign's horizon; ``notes`` says in sentences what could
+    not be done, and why.
     """
 
     history: History
     decay: DecayFit
     reactivation: Mapping[str, ReactivationFit]
     scores: Scores
+    lapsed: Snapshots
     candidates: xr.DataArray
     plan: Plan | None
     check: ForecastCheck | None

@@ -80,7 +80,8 @@ def run_job(
     options = ScoreOptions(horizons=job.horizons, ci_prob=job.ci_prob, random_seed=job.random_seed)
     scores = decay.score(history, options=options, draws=job.draws, allow_unconverged=job.allow_unconverged)
     tell("scores of every user: done")
-    fits, chances, notes = _reactivations(log, job, history, decay, reactivation or {}, tell)
+    lapsed = lapsed_users(log, job, history.at, job.horizons[job.target])
+    fits, chances, notes = _reactivations(log, job, lapsed, decay, reactivation or {}, tell)
     for part in chances.values():
         scores = _with_columns(scores, score_reactivation(part, ci_prob=job.ci_prob))
     plan = _plan(chances[job.target], job)
@@ -93,6 +94,7 @@ def run_job(
             decay=decay,
             reactivation=fits,
             scores=scores,
+            lapsed=lapsed,
             candidates=chances[job.target],
             plan=plan,
             check=check,
@@ -157,7 +159,7 @@ def _snapshots(log: Events, job: Job, cutoffs: list[pd.Timestamp], horizon: floa
 def _reactivations(
     log: Events,
     job: Job,
-    history: History,
+    lapsed: Snapshots,
     decay: DecayFit,
     given: Mapping[str, ReactivationFit],
     tell: Callable[[str], None],
@@ -166,13 +168,13 @@ def _reactivations(
     fits: dict[str, ReactivationFit] = {}
     chances: dict[str, xr.DataArray] = {}
     notes: list[str] = []
+    (at,) = lapsed.histories
     for label, length in job.horizons.items():
-        lapsed = lapsed_users(log, job, history.at, length)
         draws = min(max(_MOST_NUMBERS // max(len(lapsed), 1), _LEAST_DRAWS), job.draws)
         if draws < job.draws:
             notes.append(f"P(reactivation) within {label} rests on {draws} draws, not {job.draws}, to fit into memory")
         try:
-            fits[label] = given.get(label) or _learned(log, job, history.at, length, decay, tell)
+            fits[label] = given.get(label) or _learned(log, job, at, length, decay, tell)
         except DataError as error:
             notes.append(
                 f"P(reactivation) within {label} is the decay model's own P(return): a reactivation model could not be "

@@ -79,10 +79,12 @@ def report_content(log: Events, job: Job, result: JobResult, *, command: str = "
         decay=result.decay,
         scores=result.scores,
         reactivation=result.reactivation,
+        lapsed=result.lapsed,
         plan=result.plan,
         check=result.check,
         settings={name: value for name, value in settings.items() if value},
         notes=result.notes,
         lapsed_after=job.lapsed_after,
+        draws=job.draws,
         random_seed=job.random_seed,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bayesdecay.names import bounds
@@ -16,6 +16,7 @@ __all__ = [
     "interval",
     "interval_of",
     "level",
+    "listed",
     "marked",
     "money",
     "moneyed",
@@ -25,6 +26,7 @@ __all__ = [
     "percent_interval",
     "percent_of",
     "plural",
+    "signed_interval",
     "span",
     "span_interval",
     "window",
@@ -91,6 +93,11 @@ def with_interval(value: float, lower: float, upper: float) -> str:
     return f"{_fixed(value, digits)} {_bracket(lower, upper, digits)}"
 
 
+def signed_interval(value: float, lower: float, upper: float) -> str:
+    """Write what is added to something, with its interval: +1.3 [0.9, 1.6]."""
+    return f"{'+' if value > 0 else ''}{with_interval(value, lower, upper)}"
+
+
 def percent_interval(value: float, lower: float, upper: float) -> str:
     """Write a share with its interval, in percent: 72 % [51, 84]."""
     digits = 1 if upper - lower < 0.02 or value < 0.02 else 0
@@ -144,6 +151,12 @@ def marked(text: str, *, good: bool) -> str:
 def plural(number: int, one: str, several: str) -> str:
     """Write a number of things with their name: 1 activity, 2 activities."""
     return f"{count(number)} {one if number == 1 else several}"
+
+
+def listed(parts: Iterable[str]) -> str:
+    """Join as in speech: a, b and c."""
+    several = list(parts)
+    return " and ".join([", ".join(several[:-1]), *several[-1:]]) if len(several) > 1 else "".join(several)
 
 
 def date(when: dt.date, *, short: bool = False) -> str:

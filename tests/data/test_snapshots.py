@@ -292,3 +292,24 @@ def test_cdnow_snapshots_are_those_of_a_plain_count():
     assert taken.table["user"].tolist() == lapsed.tolist()
     window = events[(events["time"] > "1997-09-30") & (events["time"] <= pd.Timestamp("1997-09-30") + 90 * DAY)]
     assert taken.table["returned"].sum() == lapsed.isin(window["user"].unique()).sum()
+
+
+def test_some_users_in_the_order_given(log):
+    taken = snapshots(log, cutoffs="2024-01-10", horizon="30d", lapsed_after="5d", columns=["country"])
+    some = taken.of_users(["quiet", "back"])
+    assert some.table["user"].tolist() == ["quiet", "back"]
+    assert some.table["country"].tolist() == ["fr", "it"]
+    ((at, history),) = some.histories.items()
+    assert (at, history.table["user"].to_pylist()) == (next(iter(taken.histories)), ["quiet", "back"])
+    assert (some.horizon, some.features, len(some)) == (taken.horizon, taken.features, 2)
+    assert len(taken.of_users([])) == 0
+    assert len(taken) == 2
+
+
+def test_users_who_cannot_be_chosen(log):
+    taken = snapshots(log, cutoffs="2024-01-10", horizon="30d", lapsed_after="5d")
+    with pytest.raises(ValueError, match=r"1 of 2 users are not in the snapshots, which hold .* were silent for 5d"):
+        taken.of_users(["quiet", "busy"])
+    two = snapshots(log, cutoffs=["2024-01-10", "2024-01-12"], horizon="5d")
+    with pytest.raises(ValueError, match="users are chosen at one cutoff, got 2 cutoffs"):
+        two.of_users(["quiet"])

@@ -11,8 +11,12 @@ import pandas as pd
 import pyarrow as pa
 
 from bayesdecay import names
+from bayesdecay.model.returning import ReactivationFit
 from bayesdecay.show import plots, users
-from bayesdecay.show.content import Digest, Fitted, ReportContent
+from bayesdecay.show.content import Digest, ReportContent
+from bayesdecay.show.feature_words import feature_named
+from bayesdecay.show.reasons import Reasons
+from bayesdecay.show.sections.reasons import doubt, effects_table, explanations, missing_table
 from bayesdecay.show.views import FigureView, Part, Section, TableView, Text, drawn, tabulated
 from bayesdecay.show.words import (
     count,
@@ -34,11 +38,6 @@ __all__ = ["returning_section"]
 _TOP = 10
 _LOG = " (logarithm)"
 _CALLED = {"intercept": "baseline: a user who is average in all", "slope_interest": f"interest{_LOG}"}
-_FEATURES = {
-    "recency": "days since the last activity",
-    "frequency": "activities after the first one",
-    "tenure": "days since the first activity",
-}
 
 
 def returning_section(content: ReportContent, digest: Digest) -> Section:
@@ -56,6 +55,7 @@ def returning_section(content: ReportContent, digest: Digest) -> Section:
         parts += _lapsed_parts(content, label)
     for label, fit in content.reactivation.items():
         parts.append(_coefficients(fit, label, content.scores.ci_prob))
+        parts += _reasons(digest.reasons.get(label), label, content.scores.ci_prob)
     return Section(name="returning", title="Who comes back", parts=tuple(parts))
 
 
@@ -156,7 +156,15 @@ def _lapsed_parts(content: ReportContent, label: str) -> tuple[Part, ...]:
     )
 
 
-def _coefficients(fit: Fitted, label: str, ci_prob: float) -> TableView:
+def _reasons(reasons: Reasons | None, label: str, ci_prob: float) -> tuple[Part, ...]:
+    """What the probabilities of the lapsed users rest on, where it was found out."""
+    if reasons is None:
+        return ()
+    missing = () if reasons.missing.empty else (missing_table(reasons),)
+    return (effects_table(reasons, label, ci_prob), *missing, doubt(reasons), *explanations(reasons))
+
+
+def _coefficients(fit: ReactivationFit, label: str, ci_prob: float) -> TableView:
     """Coefficients of a fit as factors on the odds of returning."""
     summary = fit.summary(ci_prob=ci_prob, allow_unconverged=True)
     lower, upper = (column for column in summary.columns if str(column).endswith(" %"))
@@ -200,7 +208,8 @@ def _called(parameter: str) -> str:
         return parameter
     feature = parameter.removeprefix("slope[").removesuffix("]")
     inner = feature.removeprefix("log1p(").removesuffix(")")
-    return f"{_FEATURES[inner]}{_LOG if inner != feature else ''}" if inner in _FEATURES else feature
+    named = feature_named(inner)
+    return f"{named}{_LOG if inner != feature else ''}" if named != inner else feature
 
 
 def _with_history(scores: pa.Table, content: ReportContent) -> pd.DataFrame:
