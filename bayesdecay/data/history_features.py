@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from bayesdecay.data.block import Block
+from bayesdecay.units import MICROSECONDS_PER_DAY
 
 __all__ = ["active", "gap_variation", "last_gap", "mean_gap", "recency", "ratio"]
 
@@ -22,8 +23,8 @@ def recency(block: Block) -> np.ndarray:
 def active(block: Block, window: float) -> np.ndarray:
     """Count activities, the acquisition included, within a window [days] before the cutoff."""
     row = _rows(block)
-    within = block.T[row] - block.times < window
-    acquired_within = np.less(block.T, window)
+    within = _whole(block.T[row] - block.times) < _whole(window)
+    acquired_within = _whole(block.T) < _whole(window)
     return np.bincount(row[within], minlength=len(block)) + acquired_within.astype(float)
 
 
@@ -49,6 +50,11 @@ def gap_variation(block: Block) -> np.ndarray:
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Divide, NaN where the divisor is not above zero."""
     return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+
+
+def _whole(time: np.ndarray | float) -> np.ndarray:
+    """Round a time [days] to the microseconds that a log counts: at a window's edge the last digit would decide."""
+    return np.rint(np.multiply(time, MICROSECONDS_PER_DAY))
 
 
 def _rows(block: Block) -> np.ndarray:

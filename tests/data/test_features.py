@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bayesdecay.data import event_features, history
@@ -16,12 +16,19 @@ from bayesdecay.data.features import features, features_table
 from bayesdecay.data.history import summarize
 from bayesdecay.data.snapshots import snapshots
 from bayesdecay.errors import LeakageError
-from bayesdecay.units import cutoff_instant, days
+from bayesdecay.units import cutoff_instant
 from tests.data import logs
 
 UNITS = ("day", "session", "event")
 KINDS = ("view", "buy")
 DAY, MINUTE = pd.Timedelta(days=1), pd.Timedelta(minutes=1)
+LENGTHS = {
+    "1d": DAY,
+    "36h": pd.Timedelta(hours=36),
+    "3d": 3 * DAY,
+    "10min": 10 * MINUTE,
+    "always": 10_000 * DAY,
+}
 GAP = 3 * logs.STEP
 ANCHOR = 99  # a user with an event of every kind at the start, so that all names have a meaning at every cutoff
 
@@ -64,14 +71,14 @@ def names_of_all(windows: tuple[str, ...]) -> list[str]:
 def by_hand(name: str, seen: pd.DataFrame, opened: list[pd.Timestamp], end: pd.Timestamp, midnights: bool) -> float:
     """Compute a feature of one user the plainest way: from all rows seen, and the activities."""
     stem, _, window = name.rpartition("_")
-    if not window[:1].isdigit():
-        stem, window = name, "10000d"
+    if window not in LENGTHS:
+        stem, window = name, "always"
 
     def age(times: pd.Series) -> pd.Series:
-        return (end - (times.dt.normalize() if midnights else times)) / DAY
+        return end - (times.dt.normalize() if midnights else times)
 
     gaps = pd.Series(opened, dtype="datetime64[us]").diff().dropna() / DAY
-    rows = seen[age(seen["time"]) < days(window)].sort_values("time")
+    rows = seen[age(seen["time"]) < LENGTHS[window]].sort_values("time")
     word, _, what = stem.partition("_")
     if stem in (
         "recency",
@@ -89,7 +96,7 @@ def by_hand(name: str, seen: pd.DataFrame, opened: list[pd.Timestamp], end: pd.T
             "recency": lambda: recency,
             "frequency": lambda: len(gaps),
             "tenure": lambda: tenure,
-            "active": lambda: sum((end - time) / DAY < days(window) for time in opened),
+            "active": lambda: sum(end - time < LENGTHS[window] for time in opened),
             "activity_rate": lambda: len(gaps) / tenure if tenure else np.nan,
             "mean_gap": lambda: mean,
             "last_gap": lambda: gaps.iloc[-1] if len(gaps) else np.nan,
@@ -105,7 +112,7 @@ def by_hand(name: str, seen: pd.DataFrame, opened: list[pd.Timestamp], end: pd.T
         "active": lambda: rows["time"].dt.normalize().nunique(),
         "events": lambda: len(of_kind) if what else len(rows),
         "share": lambda: len(of_kind) / len(rows) if len(rows) else np.nan,
-        "recency": lambda: age(of_kind["time"]).min(),
+        "recency": lambda: (age(of_kind["time"]) / DAY).min(),
         "time": lambda: between[between <= GAP].sum() / MINUTE if has_times else np.nan,
         "amount": lambda: column.sum(),
         "sum": lambda: column.sum(),
@@ -117,6 +124,13 @@ def by_hand(name: str, seen: pd.DataFrame, opened: list[pd.Timestamp], end: pd.T
 
 
 @settings(max_examples=20, deadline=None)
+@example(  # ten minutes before the cutoff to the microsecond: outside of a window of ten minutes
+    activity="session",
+    kinds=None,
+    drawn=[(0, 0, "view", None, None, "a")] * 5,
+    at=cutoff_instant(logs.START + logs.STEP),
+    windows=("3d", "10min"),
+)
 @given(
     activity=st.sampled_from(UNITS),
     kinds=st.sampled_from([None, ["buy"]]),
