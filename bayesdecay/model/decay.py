@@ -24,6 +24,7 @@ import pandas as pd
 import pymc as pm
 import pytensor.tensor as pt
 import xarray as xr
+from pytensor.compile.sharedvalue import shared
 
 from bayesdecay.data.history import History
 from bayesdecay.model import grid as grids
@@ -34,7 +35,7 @@ from bayesdecay.model.grid import Grid
 from bayesdecay.model.population import Population, total_loglik
 from bayesdecay.model.posterior import GRID_TOLERANCE, Verdict, labelled, summary_table, verdict_of, write_tree
 from bayesdecay.model.prior import DECAY_PRIORS, Prior, priors_table, with_changes
-from bayesdecay.model.sampling import FEW_ROWS, Sampling, draw_posterior
+from bayesdecay.model.sampling import Sampling, draw_posterior
 from bayesdecay.model.scoring import ScoreOptions, Scores, score
 from bayesdecay.model.variables import pooled, variable
 from bayesdecay.model.whitening import Whitening
@@ -109,7 +110,8 @@ class DecayModel:
                 grids.log_beta(log_rates, (location[0][:, None], location[1][:, None]), shape, xp=pt),
                 alpha,
                 rho,
-                *(pm.Data(name, values) for name, values in data.arrays(grid).items()),
+                # Not pm.Data, which would turn single precision into double.
+                *(shared(values, name=name) for name, values in data.arrays(grid).items()),
             )
             # log Gamma(alpha + n) - log Gamma(alpha) summed over users, as a sum over activities.
             order = np.arange(data.n_above.size)
@@ -156,7 +158,7 @@ class DecayModel:
         data, grid = FitData.of(history), self.grid(history)
         model = self.build(data, grid)
         density = Density.of(model)
-        whitening = Whitening.of(density)
+        whitening = Whitening.of(density, bent_by="rho")
         if self.rates is None:
             first_look = xr.DataTree.from_dict({"posterior": whitening.normal_draws(density, _CHECKED_DRAWS)})
             finer = _fine_enough(self._population(first_look, data, grid), data, grid)
@@ -166,7 +168,7 @@ class DecayModel:
         tree = draw_posterior(
             model,
             sampling or Sampling(),
-            density=density if data.design_group.size <= _FEW_DESIGNS and data.weight.size <= FEW_ROWS else None,
+            density=density if data.design_group.size <= _FEW_DESIGNS else None,
             whitening=whitening,
             random_seed=random_seed,
         )

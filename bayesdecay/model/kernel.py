@@ -20,6 +20,9 @@ __all__ = ["count_activities", "draw_users", "exposures", "marginal_loglik"]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+# Rates whose share of a user's posterior is smaller are left out of its probabilities, which then err by 1e-8 at most.
+_LEAST_SHARE = 1e-10
+
 # Sums over the grid may be re-ordered, so that they run in vector registers.
 _loop = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "nnan", "reassoc"})
 
@@ -132,10 +135,11 @@ def _mix(node_weight: Floats, log_exposure: Floats, out: Floats) -> None:
 def _denominators(beta: Floats, log_e: Floats, log_b: Floats, share: Floats) -> None:
     """Write log(beta + E) and E / (beta + E)."""
     for k in range(log_e.size):
-        e = exp(float(log_e[k]))
-        b = beta[k] + e
-        log_b[k] = log(b)
-        share[k] = e / b
+        share[k] = exp(float(log_e[k]))
+    for k in range(log_e.size):
+        log_b[k] = log(beta[k] + share[k])
+    for k in range(log_e.size):
+        share[k] /= beta[k] + share[k]
 
 
 @_loop
@@ -144,9 +148,10 @@ def _exponentiate(term: Floats) -> tuple[float, float]:
     top = term[0]
     for k in range(term.size):
         top = max(top, term[k])
-    norm = 0.0
     for k in range(term.size):
         term[k] = exp(term[k] - top)
+    norm = 0.0
+    for k in range(term.size):
         norm += term[k]
     return top, norm
 
@@ -191,6 +196,7 @@ def draw_users(  # noqa: PLR0913 - the population's draws, the users' statistics
     p_return, p_never = np.zeros((n_rows, n_horizons)), np.zeros(n_rows)
     activities = np.zeros((n_rows, n_samples, n_horizons))
     log_e, log_b, term, left = np.empty(n_rates), np.empty(n_rates), np.empty(n_rates), np.empty(n_rates)
+    beta, forever, out = np.exp(log_beta), 1.0 / rates, np.empty(n_rates)
     decayed = (1.0 - np.exp(-rates * horizons.reshape(-1, 1))) / rates
     for u in range(n_rows):
         d = design[u]
@@ -200,16 +206,17 @@ def draw_users(  # noqa: PLR0913 - the population's draws, the users' statistics
             effective_age = T[u] - rho[s] * last
             age = ageing[u, 0] - rho[s] * ageing[u, 1]
             _mix(interpolation[s], log_exposure[u], log_e)
+            _denominators(beta[d, s], log_e, log_b, left)
             for k in range(n_rates):
-                b = exp(log_beta[d, s, k]) + exp(log_e[k])
-                log_b[k] = log(b)
-                left[k] = exp(-rates[k] * effective_age) / b
                 term[k] = log_weight[d, s, k] + alpha[s] * log_beta[d, s, k] - rates[k] * age - shape * log_b[k]
             _, norm = _exponentiate(term)
+            low, high = _that_count(term, _LEAST_SHARE * norm)
+            near, near_left = term[low:high], left[low:high]
+            _left(rates[low:high], effective_age, log_b[low:high], near_left)
             share = 1.0 / (norm * n_samples)
             for h in range(n_horizons):
-                p_return[u, h] += share * (norm - _p_silent(term, left, decayed[h], shape))
-            p_never[u] += share * _p_silent(term, left, 1.0 / rates, shape)
+                p_return[u, h] += share * (norm - _p_silent(near, near_left, decayed[h, low:high], shape, out))
+            p_never[u] += share * _p_silent(near, near_left, forever[low:high], shape, out)
             k = _pick(term, norm * rng.random())
             initial = rng.standard_gamma(shape) / math.exp(log_b[k])
             interest[u, s] = initial * math.exp(-rates[k] * effective_age)
@@ -221,11 +228,33 @@ def draw_users(  # noqa: PLR0913 - the population's draws, the users' statistics
 
 
 @_loop
-def _p_silent(term: Floats, left: Floats, decayed: Floats, shape: float) -> float:
+def _left(rates: Floats, age: float, log_b: Floats, out: Floats) -> None:
+    """Write what the effective age has left of the interest, over beta + E."""
+    for k in range(rates.size):
+        out[k] = exp(-rates[k] * age - log_b[k])
+
+
+@_loop
+def _that_count(term: Floats, least: float) -> tuple[int, int]:
+    """First of the terms above the least, and the one after the last."""
+    low, high = 0, term.size
+    while term[low] < least:
+        low += 1
+    while term[high - 1] < least:
+        high -= 1
+    return low, high
+
+
+@_loop
+def _p_silent(term: Floats, left: Floats, decayed: Floats, shape: float, out: Floats) -> float:
     """Sum of the terms times P(no activity), the initial interest integrated out: (1 + C/B)^-(alpha + n)."""
+    for k in range(term.size):
+        out[k] = -shape * log(1.0 + left[k] * decayed[k])
+    for k in range(term.size):
+        out[k] = exp(out[k])
     total = 0.0
     for k in range(term.size):
-        total += term[k] * exp(-shape * log(1.0 + left[k] * decayed[k]))
+        total += term[k] * out[k]
     return total
 
 

@@ -42,7 +42,7 @@ from bayesdecay.model.missing import TREATMENTS
 from bayesdecay.model.posterior import Verdict, labelled
 from bayesdecay.model.prior import REACTIVATION_PRIORS, Prior, priors_table, with_changes
 from bayesdecay.model.returning import ReactivationFit
-from bayesdecay.model.sampling import FEW_ROWS, Sampling, draw_posterior
+from bayesdecay.model.sampling import FEW_PARAMETERS, Sampling, draw_posterior
 from bayesdecay.model.small_groups import SMALL_GROUPS, small_groups
 from bayesdecay.model.terms import Design, Terms
 from bayesdecay.model.whitening import Whitening
@@ -62,8 +62,6 @@ CURVED_FORMULA = (
 )
 INTERESTS = ("uncertain", "plugin", "joint")
 SHRINKAGES = ("normal", "horseshoe")
-# More draws than the decay model takes: each is cheap, and the coefficients of interest and recency go together.
-_SAMPLING = Sampling(draws=1_000, tune=300)
 # Two variables a user.
 _JOINT_SAMPLING = Sampling(draws=1_000, tune=1_000)
 # Posterior draws that the slices are made of.
@@ -171,7 +169,7 @@ class ReactivationModel:
         history : History, optional
             For ``interest="joint"`` alone: all users at the snapshots' cutoff, lapsed or not.
         sampling : Sampling, optional
-            Draws, warm-up, chains, cores; 4 chains of 1,000 draws after 300 warm-up draws unless told.
+            Draws, warm-up, chains, cores; 4 chains of 500 draws after 200 warm-up draws unless told.
         random_seed : int, optional
             The same seed gives the same fit on the same machine.
 
@@ -207,9 +205,9 @@ class ReactivationModel:
             density = Density.of(model)
             tree = draw_posterior(
                 model,
-                sampling or _SAMPLING,
-                density=density if came.size <= FEW_ROWS else None,
-                whitening=Whitening.of(density),
+                sampling or Sampling(),
+                density=density if density.start.size <= FEW_PARAMETERS else None,
+                whitening=Whitening.of(density, bent_by="slope_interest"),
                 random_seed=random_seed,
             )
             if terms.averaged is not None:

@@ -4,6 +4,12 @@ A model with unconstrained parameters :math:`\theta` is rewritten with :math:`\t
 :math:`\hat\theta` is the mode and :math:`LL^\top` the inverse of the Hessian of the negative log-density. For a few
 strongly correlated population parameters :math:`\eta` is close to standard normal, so the warm-up has little to learn:
 on CDNOW a draw takes about half the gradients, and a warm-up of 150 draws does what 300 could not.
+
+One parameter may bend the others. Then the first coordinate is its own, and the mode of the others moves with it along
+a cubic, :math:`\theta = \hat\theta + L\eta + b_2\eta_0^2 + b_3\eta_0^3` (:mod:`bayesdecay.model.ridge`). The Jacobian
+stays constant, since the bend is a shear. On CDNOW it raises the least effective sample size of the decay model from
+260 to 1,100 of 2,000 draws to 1,000 to 1,500, that of a reactivation model from 780 to 1,300 of 2,400 to 2,400 and
+more.
 """
 
 from __future__ import annotations
@@ -20,6 +26,7 @@ from pytensor.graph.replace import graph_replace
 from scipy import optimize
 
 from bayesdecay.model.density import Density
+from bayesdecay.model.ridge import Ridge
 from bayesdecay.model.variables import OFFSET, is_horseshoe, is_spread
 
 __all__ = ["Whitening"]
@@ -39,19 +46,23 @@ _MOST_CORRELATED = 200
 class Whitening:
     """Coordinates of a model's unconstrained parameters.
 
-    ``mode`` (parameter,) over the raveled value variables in the model's order; ``joint`` (parameter,) tells which of
-    them share coordinates, ``root`` (joint, joint) their square root L, and ``scale`` (other,) the scales of the
-    others. They hold for any model with the same parameters, such as one with a finer grid.
+    ``center`` (parameter,) over the raveled value variables in the model's order, the mode unless they bend; ``joint``
+    (parameter,) tells which of them share coordinates, ``root`` (joint, joint) their square root L, ``bend`` (2, joint)
+    what the square and the cube of the first coordinate add, and ``scale`` (other,) the scales of the others. They hold
+    for any model with the same parameters, such as one with a finer grid.
     """
 
-    mode: Floats
+    center: Floats
     joint: NDArray[np.bool_]
     root: Floats
+    bend: Floats
     scale: Floats
 
     @classmethod
-    def of(cls, density: Density) -> Whitening:
+    def of(cls, density: Density, *, bent_by: str | None = None) -> Whitening:
         """Find the mode of a model's unconstrained density, and its curvature there.
+
+        ``bent_by`` names the variable, of one number, along which the others bend; a model may be without it.
 
         Spreads of groups are held at their first values and keep a coordinate of their own: with them free, the mode of
         a hierarchical model lies where all groups are equal, far from its posterior. A horseshoe is left as it is: its
@@ -77,10 +88,31 @@ class Whitening:
             step[place] = _STEP
             hessian[row] = (loss(mode + step)[1] - loss(mode - step)[1])[joint] / (2 * _STEP)
         curvature, directions = np.linalg.eigh((hessian + hessian.T) / 2)
+        curvature = np.maximum(curvature, _LEAST_CURVATURE)
+        center, root, bend = mode[joint], directions / np.sqrt(curvature), np.zeros((2, places.size))
+        owner = [density.owner[place] for place in places]
+        bending = [
+            row
+            for row, name in enumerate(owner)
+            if bent_by is not None and (name == bent_by or name.startswith(f"{bent_by}_"))
+        ]
+        if len(bending) == 1 and places.size > 1:
+
+            def joint_loss(part: Floats) -> tuple[float, Floats]:
+                theta = mode.copy()
+                theta[joint] = part
+                value, gradient = loss(theta)
+                return value, gradient[joint]
+
+            (axis,) = bending
+            hessian = (directions * curvature) @ directions.T
+            center, slope, *rest = Ridge.along(axis, joint_loss, mode[joint], hessian).coefficients
+            root, bend = _sheared(axis, slope, hessian), np.array(rest)
         return cls(
-            mode=mode,
+            center=_filled(mode, joint, center),
             joint=joint,
-            root=directions / np.sqrt(np.maximum(curvature, _LEAST_CURVATURE)),
+            root=root,
+            bend=bend,
             scale=np.where(spread, _SPREAD_SCALE, 1.0)[~joint],
         )
 
@@ -88,8 +120,11 @@ class Whitening:
         """Parameters (..., parameter) at the coordinates (..., coordinate)."""
         theta = np.empty_like(eta)
         n_joint = self.root.shape[0]
-        theta[..., self.joint] = self.mode[self.joint] + eta[..., :n_joint] @ self.root.T
-        theta[..., ~self.joint] = self.mode[~self.joint] + self.scale * eta[..., n_joint:]
+        theta[..., self.joint] = self.center[self.joint] + eta[..., :n_joint] @ self.root.T
+        theta[..., ~self.joint] = self.center[~self.joint] + self.scale * eta[..., n_joint:]
+        if n_joint:
+            first = eta[..., :1]
+            theta[..., self.joint] += first**2 * self.bend[0] + first**3 * self.bend[1]
         return theta
 
     def whitened(self, density: Density) -> Callable[[Floats], tuple[float, Floats]]:
@@ -97,13 +132,17 @@ class Whitening:
 
         def function(eta: Floats) -> tuple[float, Floats]:
             value, gradient = density(self.parameters(eta))
-            return value, np.concatenate([gradient[self.joint] @ self.root, gradient[~self.joint] * self.scale])
+            joint = gradient[self.joint] @ self.root
+            if joint.size:
+                first = eta[0]
+                joint[0] += gradient[self.joint] @ (2.0 * first * self.bend[0] + 3.0 * first**2 * self.bend[1])
+            return value, np.concatenate([joint, gradient[~self.joint] * self.scale])
 
         return function
 
     def normal_draws(self, density: Density, draws: int) -> xr.Dataset:
         """Draws (chain, draw) of the normal distribution that fits the posterior at its mode: a first look at it."""
-        eta = np.random.default_rng(0).standard_normal((1, draws, self.mode.size))
+        eta = np.random.default_rng(0).standard_normal((1, draws, self.center.size))
         return density.named(self.parameters(eta))
 
     def applied(self, model: pm.Model) -> pm.Model:
@@ -112,9 +151,10 @@ class Whitening:
         n_joint = self.root.shape[0]
         start = model.initial_point()
         with pm.Model(coords=model.coords) as white:
-            eta = pm.Flat(f"coordinate{OFFSET}", shape=self.mode.size)
-            stretched = pt.concatenate([pt.dot(self.root, eta[:n_joint]), self.scale * eta[n_joint:]])
-            theta = pt.constant(self.mode) + stretched[order]
+            eta = pm.Flat(f"coordinate{OFFSET}", shape=self.center.size)
+            bent = eta[:1] ** 2 * self.bend[0] + eta[:1] ** 3 * self.bend[1]
+            stretched = pt.concatenate([pt.dot(self.root, eta[:n_joint]) + bent, self.scale * eta[n_joint:]])
+            theta = pt.constant(self.center) + stretched[order]
             parts, place = {}, 0
             for value in model.value_vars:
                 shape = np.shape(start[str(value.name)])
@@ -129,3 +169,18 @@ class Whitening:
             for variable, expression in zip(named, expressions, strict=True):
                 pm.Deterministic(str(variable.name), expression, dims=model.named_vars_to_dims.get(str(variable.name)))
         return white
+
+
+def _sheared(axis: int, slope: Floats, hessian: Floats) -> Floats:
+    """Square root whose first coordinate moves all parameters along the slope, and the rest all but the axis."""
+    others = np.arange(slope.size) != axis
+    root = np.zeros_like(hessian)
+    root[:, 0] = slope
+    root[np.ix_(others, np.arange(1, slope.size))] = np.linalg.cholesky(np.linalg.inv(hessian[np.ix_(others, others)]))
+    return root
+
+
+def _filled(whole: Floats, places: NDArray[np.bool_], part: Floats) -> Floats:
+    filled = whole.copy()
+    filled[places] = part
+    return filled

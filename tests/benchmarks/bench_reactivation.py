@@ -32,7 +32,6 @@ from bayesdecay import (
     Events,
     History,
     ReactivationModel,
-    Sampling,
     ScoreOptions,
     Snapshots,
     load_cdnow,
@@ -49,7 +48,6 @@ FEATURES = ["recency", "frequency", "tenure", "active_7d", "active_30d", "active
 OURS = "reactivation model"
 # The score that has to be best, or within a standard error of the best, and below what the calibration error must be.
 RULES, MOST_ERROR, LEAST_ROWS = ("log loss", "Brier"), 0.02, 2_000
-DECAY_SAMPLING, SAMPLING = Sampling(draws=400), Sampling(draws=400, tune=250)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +126,7 @@ def _forecasts(case: Case, log: Events) -> pd.DataFrame:
     parts = []
     for origin in case.origins:
         history = summarize(log, at=origin, kinds=case.kinds)
-        decay = DecayModel().fit(history, sampling=DECAY_SAMPLING, random_seed=1)
+        decay = DecayModel().fit(history, random_seed=1)
         tell(f"{case.name}, {origin}: decay model {decay.verdict}")
         for whom, silence in (("all", None), ("lapsed", f"{case.lapsed_after}d")):
             options = {
@@ -150,7 +148,7 @@ def _forecasts(case: Case, log: Events) -> pd.DataFrame:
 
 def _ours(past: Snapshots, now: Snapshots, history: History, decay: DecayFit) -> np.ndarray:
     model = ReactivationModel(formula=CURVED_FORMULA if past.lapsed_after == 0 else _of_lapsed(past))
-    fit = model.fit(past, decay, sampling=SAMPLING, random_seed=1)
+    fit = model.fit(past, decay, random_seed=1)
     tell(f"{OURS}: {fit.verdict}")
     return fit.draws(now, decay, random_seed=1).mean("sample").to_numpy()
 

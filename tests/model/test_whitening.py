@@ -121,7 +121,7 @@ def test_twins_may_be_called_at_the_same_time(grouped):
 def test_of_a_normal_law_they_are_standard_normal(normal):
     density = Density.of(normal)
     white = Whitening.of(density)
-    np.testing.assert_allclose(white.mode, MODE, atol=1e-4)
+    np.testing.assert_allclose(white.center, MODE, atol=1e-4)
     np.testing.assert_allclose(white.root @ white.root.T, np.linalg.inv(PRECISION), rtol=1e-5)
     function = white.whitened(density)
     at_mode = function(np.zeros(2))[0]
@@ -173,9 +173,9 @@ def test_spreads_and_horseshoes_keep_their_own_coordinates(grouped):
     white, owner = Whitening.of(density), np.array(density.owner)
     apart = np.char.startswith(owner, "tau_") | np.char.startswith(owner, "horseshoe")
     np.testing.assert_array_equal(white.joint, ~apart)
-    np.testing.assert_array_equal(white.mode[apart], density.start[apart])
+    np.testing.assert_array_equal(white.center[apart], density.start[apart])
     np.testing.assert_array_equal(white.scale, np.where(np.char.startswith(owner[apart], "tau_"), 0.5, 1.0))
-    assert np.abs(density(white.mode)[1][white.joint]).max() < 1e-3  # a mode in all that moves
+    assert np.abs(density(white.center)[1][white.joint]).max() < 1e-3  # a mode in all that moves
 
 
 # --- sampling in them ---
