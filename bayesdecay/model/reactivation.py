@@ -207,7 +207,7 @@ class ReactivationModel:
                 model,
                 sampling or Sampling(),
                 density=density if density.start.size <= FEW_PARAMETERS else None,
-                whitening=Whitening.of(density, bent_by="slope_interest"),
+                whitening=Whitening.of(density, bent_by=None if self.sparse(terms) else "slope_interest"),
                 random_seed=random_seed,
             )
             if terms.averaged is not None:
