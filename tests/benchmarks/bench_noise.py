@@ -11,6 +11,7 @@ costs most where there is little to learn from; all others are judged.
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,7 +45,8 @@ def main() -> None:
     came = now.table["returned"].to_numpy(float)[others]
     decay = DecayModel().fit(summarize(log, at=LEARNED), random_seed=1)
     tell(f"decay model: {decay.verdict}")
-    rows, losses = [], {}
+    rows: list[dict[str, Any]] = []
+    losses: dict[str, np.ndarray] = {}
     for name, features, shrinkage in (
         ("without noise", FEATURES, None),
         (f"{noise} columns of noise, horseshoe (chosen by itself)", [*FEATURES, *columns], None),
@@ -55,19 +57,29 @@ def main() -> None:
         fit = model.fit(past, decay, random_seed=1)
         seconds = time.perf_counter() - began
         tell(f"{name}: {fit.verdict}, {seconds:.0f} s")
-        p = fit.draws(now, decay, random_seed=1).mean("sample").to_numpy()[others]
+        # A fit that did not converge is judged too, and marked as such in the table.
+        p = fit.draws(now, decay, random_seed=1, allow_unconverged=True).mean("sample").to_numpy()[others]
         losses[name] = -xlogy(came, p) - xlogy(1 - came, 1 - p)
         slope = np.abs(fit.idata["posterior"]["slope"].mean(("chain", "draw"))).to_series()
-        rows.append({"model": name, "largest slopes": ", ".join(slope.nlargest(5).index), "seconds": f"{seconds:.0f}"})
+        rows.append(
+            {
+                "model": name,
+                "largest slopes": ", ".join(slope.nlargest(5).index),
+                "converged": fit.verdict.converged,
+                "seconds": seconds,
+            }
+        )
     print("\n\n".join(["## Two hundred columns of noise", *_words(rows, losses, (len(past), came.size))]))
 
 
-def _words(rows: list[dict[str, str]], losses: dict[str, np.ndarray], sizes: tuple[int, int]) -> list[str]:
+def _words(rows: list[dict[str, Any]], losses: dict[str, np.ndarray], sizes: tuple[int, int]) -> list[str]:
     base = next(iter(losses.values()))
     for row, own in zip(rows, losses.values(), strict=True):
         above = own - base
         row["log loss"] = f"{own.mean():.4f}"
         row["above"] = f"{above.mean():.4f} ± {above.std() / np.sqrt(above.size):.4f}"
+        row["converged"] = "yes" if row["converged"] else "NO"
+        row["seconds"] = f"{row['seconds']:.0f}"
         row["cost"] = f"{above.mean() / base.mean():.2%}"
     cost = float((list(losses.values())[1] - base).mean() / base.mean())
     return [
