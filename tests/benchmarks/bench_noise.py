@@ -19,6 +19,7 @@ from measuring import arguments, goal, markdown, stamp, tell
 from scipy.special import xlogy
 
 from bayesdecay import DecayModel, ReactivationModel, load_cdnow, read_events, snapshots, summarize
+from bayesdecay.model.retry import fitted
 
 __all__ = ["main"]
 
@@ -43,7 +44,8 @@ def main() -> None:
     now = snapshots(log, cutoffs=JUDGED, **options)
     others = ~now.table["user"].isin(past.table["user"])
     came = now.table["returned"].to_numpy(float)[others]
-    decay = DecayModel().fit(summarize(log, at=LEARNED), random_seed=1)
+    history = summarize(log, at=LEARNED)
+    decay = fitted(lambda sampling: DecayModel().fit(history, sampling=sampling, random_seed=1), None, tell)
     tell(f"decay model: {decay.verdict}")
     rows: list[dict[str, Any]] = []
     losses: dict[str, np.ndarray] = {}

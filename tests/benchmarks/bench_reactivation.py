@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from bayesdecay import (
     Events,
     History,
     ReactivationModel,
+    Sampling,
     ScoreOptions,
     Snapshots,
     load_cdnow,
@@ -40,6 +42,7 @@ from bayesdecay import (
     summarize,
 )
 from bayesdecay.model.reactivation import CURVED_FORMULA
+from bayesdecay.model.retry import fitted
 from bayesdecay.show.scoring_rules import calibration
 
 __all__ = ["main"]
@@ -126,7 +129,7 @@ def _forecasts(case: Case, log: Events) -> pd.DataFrame:
     parts = []
     for origin in case.origins:
         history = summarize(log, at=origin, kinds=case.kinds)
-        decay = DecayModel().fit(history, random_seed=1)
+        decay = fitted(partial(_decay, history), None, tell)
         tell(f"{case.name}, {origin}: decay model {decay.verdict}")
         for whom, silence in (("all", None), ("lapsed", f"{case.lapsed_after}d")):
             options = {
@@ -146,9 +149,13 @@ def _forecasts(case: Case, log: Events) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def _decay(history: History, sampling: Sampling | None) -> DecayFit:
+    return DecayModel().fit(history, sampling=sampling, random_seed=1)
+
+
 def _ours(past: Snapshots, now: Snapshots, history: History, decay: DecayFit) -> np.ndarray:
     model = ReactivationModel(formula=CURVED_FORMULA if past.lapsed_after == 0 else _of_lapsed(past))
-    fit = model.fit(past, decay, random_seed=1)
+    fit = fitted(lambda sampling: model.fit(past, decay, sampling=sampling, random_seed=1), None, tell)
     tell(f"{OURS}: {fit.verdict}")
     return fit.draws(now, decay, random_seed=1).mean("sample").to_numpy()
 
