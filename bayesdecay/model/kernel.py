@@ -211,12 +211,12 @@ def draw_users(  # noqa: PLR0913 - the population's draws, the users' statistics
                 term[k] = log_weight[d, s, k] + alpha[s] * log_beta[d, s, k] - rates[k] * age - shape * log_b[k]
             _, norm = _exponentiate(term)
             low, high = _that_count(term, _LEAST_SHARE * norm)
-            near, near_left = term[low:high], left[low:high]
-            _left(rates[low:high], effective_age, log_b[low:high], near_left)
+            counted, counted_left = term[low:high], left[low:high]
+            _left(rates[low:high], effective_age, log_b[low:high], counted_left)
             share = 1.0 / (norm * n_samples)
             for h in range(n_horizons):
-                p_return[u, h] += share * (norm - _p_silent(near, near_left, decayed[h, low:high], shape, out))
-            p_never[u] += share * _p_silent(near, near_left, forever[low:high], shape, out)
+                p_return[u, h] += share * (norm - _p_silent(counted, counted_left, decayed[h, low:high], shape, out))
+            p_never[u] += share * _p_silent(counted, counted_left, forever[low:high], shape, out)
             k = _pick(term, norm * rng.random())
             initial = rng.standard_gamma(shape) / math.exp(log_b[k])
             interest[u, s] = initial * math.exp(-rates[k] * effective_age)

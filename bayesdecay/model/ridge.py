@@ -9,13 +9,12 @@ takes the bend out of the others' coordinates (:mod:`bayesdecay.model.whitening`
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-__all__ = ["Ridge"]
+__all__ = ["ridge", "root_of_others"]
 
 Floats = NDArray[np.float64]
 Loss = Callable[[Floats], tuple[float, Floats]]
@@ -27,51 +26,53 @@ _POWERS = 3
 _LEAST_WEIGHT = 1e-6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ridge:
-    r"""Polynomial :math:`c_0 + c_1 u + c_2 u^2 + c_3 u^3` of the parameters along the ridge.
+def ridge(axis: int, loss: Loss, mode: Floats, hessian: Floats) -> Floats:
+    r"""Follow the ridge of exp(-loss) from the mode both ways.
 
-    ``coefficients`` (power, parameter); ``u`` counts the standard deviations of the parameter that is followed, as the
-    height along the ridge tells them, from its mean.
+    Parameters
+    ----------
+    axis
+        The parameter that is followed.
+    loss
+        Negative log-density of the parameters (parameter,), and its gradient.
+    mode, hessian
+        Where it is least, and its positive definite second derivatives there.
+
+    Returns
+    -------
+    numpy.ndarray
+        Coefficients (power, parameter) of the cubic :math:`c_0 + c_1 u + c_2 u^2 + c_3 u^3` along the ridge; u counts
+        the standard deviations of the parameter that is followed, as the height along the ridge tells them, from its
+        mean.
     """
+    covariance = np.linalg.inv(hessian)
+    others = np.arange(mode.size) != axis
+    factor = root_of_others(axis, hessian)
+    least = loss(mode)[0]
+    points, depths = [mode], [0.0]
+    for direction in (1.0, -1.0):
+        point, stride = mode, direction * _STRIDE * covariance[axis] / np.sqrt(covariance[axis, axis])
+        for _ in range(_MOST_STRIDES):
+            found, value = _lowest(loss, point + stride, others, factor)
+            point, stride = found, found - point
+            points.append(point)
+            depths.append(value - least)
+            if depths[-1] > _DEPTH:
+                break
+    order = np.argsort([point[axis] for point in points])
+    path, height = np.stack(points)[order], np.exp(-np.maximum(np.array(depths)[order], 0.0))
+    at = path[:, axis]
+    weight = height * np.gradient(at)
+    weight /= weight.sum()
+    mean = weight @ at
+    u = (at - mean) / np.sqrt(weight @ (at - mean) ** 2)
+    return np.polynomial.polynomial.polyfit(u, path, _POWERS, w=np.sqrt(weight + _LEAST_WEIGHT))
 
-    coefficients: Floats
 
-    @classmethod
-    def along(cls, axis: int, loss: Loss, mode: Floats, hessian: Floats) -> Ridge:
-        """Follow the ridge of exp(-loss) from the mode both ways.
-
-        Parameters
-        ----------
-        axis
-            The parameter that is followed.
-        loss
-            Negative log-density of the parameters (parameter,), and its gradient.
-        mode, hessian
-            Where it is least, and its positive definite second derivatives there.
-        """
-        covariance = np.linalg.inv(hessian)
-        others = np.arange(mode.size) != axis
-        factor = np.linalg.cholesky(np.linalg.inv(hessian[np.ix_(others, others)]))
-        least = loss(mode)[0]
-        points, depths = [mode], [0.0]
-        for direction in (1.0, -1.0):
-            point, stride = mode, direction * _STRIDE * covariance[axis] / np.sqrt(covariance[axis, axis])
-            for _ in range(_MOST_STRIDES):
-                found, value = _lowest(loss, point + stride, others, factor)
-                point, stride = found, found - point
-                points.append(point)
-                depths.append(value - least)
-                if depths[-1] > _DEPTH:
-                    break
-        order = np.argsort([point[axis] for point in points])
-        path, height = np.stack(points)[order], np.exp(-np.maximum(np.array(depths)[order], 0.0))
-        at = path[:, axis]
-        weight = height * np.gradient(at)
-        weight /= weight.sum()
-        mean = weight @ at
-        u = (at - mean) / np.sqrt(weight @ (at - mean) ** 2)
-        return cls(coefficients=np.polynomial.polynomial.polyfit(u, path, _POWERS, w=np.sqrt(weight + _LEAST_WEIGHT)))
+def root_of_others(axis: int, hessian: Floats) -> Floats:
+    """Square root of the covariance of all parameters but one, given that one."""
+    others = np.arange(hessian.shape[0]) != axis
+    return np.linalg.cholesky(np.linalg.inv(hessian[np.ix_(others, others)]))
 
 
 def _lowest(loss: Loss, start: Floats, others: NDArray[np.bool_], factor: Floats) -> tuple[Floats, float]:

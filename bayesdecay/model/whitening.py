@@ -26,7 +26,7 @@ from pytensor.graph.replace import graph_replace
 from scipy import optimize
 
 from bayesdecay.model.density import Density
-from bayesdecay.model.ridge import Ridge
+from bayesdecay.model.ridge import ridge, root_of_others
 from bayesdecay.model.variables import OFFSET, is_horseshoe, is_spread
 
 __all__ = ["Whitening"]
@@ -90,23 +90,15 @@ class Whitening:
         curvature, directions = np.linalg.eigh((hessian + hessian.T) / 2)
         curvature = np.maximum(curvature, _LEAST_CURVATURE)
         center, root, bend = mode[joint], directions / np.sqrt(curvature), np.zeros((2, places.size))
-        owner = [density.owner[place] for place in places]
-        bending = [
-            row
-            for row, name in enumerate(owner)
-            if bent_by is not None and (name == bent_by or name.startswith(f"{bent_by}_"))
-        ]
-        if len(bending) == 1 and places.size > 1:
+        axis = _place_of(bent_by, [density.owner[place] for place in places])
+        if axis is not None and places.size > 1:
 
             def joint_loss(part: Floats) -> tuple[float, Floats]:
-                theta = mode.copy()
-                theta[joint] = part
-                value, gradient = loss(theta)
+                value, gradient = loss(_filled(mode, joint, part))
                 return value, gradient[joint]
 
-            (axis,) = bending
             hessian = (directions * curvature) @ directions.T
-            center, slope, *rest = Ridge.along(axis, joint_loss, mode[joint], hessian).coefficients
+            center, slope, *rest = ridge(axis, joint_loss, mode[joint], hessian)
             root, bend = _sheared(axis, slope, hessian), np.array(rest)
         return cls(
             center=_filled(mode, joint, center),
@@ -171,12 +163,17 @@ class Whitening:
         return white
 
 
+def _place_of(variable: str | None, owner: list[str]) -> int | None:
+    """Place of a variable of one number, whose value variable may be called after its transform too."""
+    places = [i for i, name in enumerate(owner) if variable and (name == variable or name.startswith(f"{variable}_"))]
+    return places[0] if len(places) == 1 else None
+
+
 def _sheared(axis: int, slope: Floats, hessian: Floats) -> Floats:
     """Square root whose first coordinate moves all parameters along the slope, and the rest all but the axis."""
-    others = np.arange(slope.size) != axis
     root = np.zeros_like(hessian)
     root[:, 0] = slope
-    root[np.ix_(others, np.arange(1, slope.size))] = np.linalg.cholesky(np.linalg.inv(hessian[np.ix_(others, others)]))
+    root[np.arange(slope.size) != axis, 1:] = root_of_others(axis, hessian)
     return root
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from bayesdecay.model.density import Density
 from bayesdecay.model.posterior import Verdict
-from bayesdecay.model.ridge import Ridge
+from bayesdecay.model.ridge import ridge
 from bayesdecay.model.sampling import Sampling, draw_posterior
 from bayesdecay.model.whitening import Whitening
 
@@ -36,12 +36,12 @@ def test_ridge_is_the_mode_of_the_others():
     mode = np.array([1.0, BEND])
     slope = np.array([-2 * BEND / NARROW, 1 / NARROW])
     hessian = np.outer(slope, slope) + np.diag([1 / SD**2, 0.0])
-    ridge = Ridge.along(0, loss, mode, hessian).coefficients
-    assert ridge.shape == (4, 2)
+    cubic = ridge(0, loss, mode, hessian)
+    assert cubic.shape == (4, 2)
     u = np.linspace(-2, 2, 9)
-    x, y = np.polynomial.polynomial.polyval(u, ridge)
+    x, y = np.polynomial.polynomial.polyval(u, cubic)
     np.testing.assert_allclose(x, 1.0 + SD * u, atol=0.1)  # its mean and deviation, by sums over strides of 0.7
-    np.testing.assert_allclose(ridge[2:, 0], 0.0, atol=1e-9)
+    np.testing.assert_allclose(cubic[2:, 0], 0.0, atol=1e-9)
     np.testing.assert_allclose(y, BEND * x**2, atol=0.2 * NARROW)
 
 
