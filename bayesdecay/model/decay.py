@@ -49,7 +49,7 @@ _CHECKED_DRAWS = 4
 # time: a fit takes 140 s uncompiled and 50 s compiled.
 _FEW_DESIGNS = 16
 _FINER = 1.4
-_LOGLIK = FusedLogLikelihood("bayesdecay.model.kernel.marginal_loglik", n_parameters=4)
+_LOGLIK = FusedLogLikelihood("bayesdecay.model.likelihood.marginal_loglik", n_parameters=4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesdecay.model.logistic import _STEEPEST, NODE_WEIGHTS, NODES, _add_along, _loop, _product
+from bayesdecay.model.logistic import _STEEPEST, NODE_WEIGHTS, NODES, _loop
 from bayesdecay.model.vector_math import exp, log
 
 __all__ = ["group_moments", "group_nodes", "grouped_logistic_loglik"]
@@ -173,3 +173,17 @@ def _normalise(log_share: Floats) -> float:
     for q in range(log_share.size):
         log_share[q] /= norm
     return top + math.log(norm)
+
+
+@_loop
+def _product(coefficient: Floats, x: Floats) -> float:
+    total = 0.0
+    for f in range(x.size):
+        total += coefficient[f] * x[f]
+    return total
+
+
+@_loop
+def _add_along(step: float, x: Floats, gradient: Floats) -> None:
+    for f in range(x.size):
+        gradient[f] += step * x[f]

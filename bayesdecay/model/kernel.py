@@ -1,4 +1,4 @@
-r"""The compiled loops of the marginal model: exposures, likelihood with gradient, a user's weights on the grid.
+r"""The compiled loops over users: their exposures on the grid, and draws of their interest and activities.
 
 Plain arrays in, plain arrays out; the formulas they carry stand in :mod:`bayesdecay.model.grid`, which the tests
 hold against these loops. Shapes: ``row`` users (or distinct histories), ``node`` restorations, ``rate`` decay rates,
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bayesdecay.model.vector_math import exp, log
 
-__all__ = ["count_activities", "draw_users", "exposures", "marginal_loglik"]
+__all__ = ["count_activities", "draw_users", "exposures"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -49,76 +49,8 @@ def exposures(times: Floats, offsets: Integers, T: Floats, rates: Floats, restor
     return out
 
 
-@_loop
-def marginal_loglik(  # noqa: PLR0913 - four parameters and the data of one pass
-    log_weight: Floats,
-    log_beta: Floats,
-    alpha: float,
-    rho: float,
-    restorations: Floats,
-    lagrange: Floats,
-    log_exposure: Floats,
-    ageing: Floats,
-    n: Floats,
-    weight: Floats,
-    design: Integers,
-    rates: Floats,
-) -> tuple[float, Floats, Floats, float, float]:
-    r"""Weighted sum of :math:`\log\sum_k w_k \beta_k^\alpha e^{-r_k A}(\beta_k + E_k)^{-(\alpha+n)}` and its gradient.
-
-    ``log_weight``, ``log_beta`` (design, rate); ``restorations`` (node) and ``lagrange`` (node, power) interpolate
-    ``log_exposure`` (row, node, rate) at ``rho``; ``ageing`` (row, 2) [days]: A = ageing[0] - rho * ageing[1]. Returns
-    the value and its gradients to the first four arguments.
-    """
-    n_rates = log_exposure.shape[2]
-    value, d_alpha, d_rho = 0.0, 0.0, 0.0
-    d_log_weight, d_log_beta = np.zeros_like(log_weight), np.zeros_like(log_beta)
-    node_weight, node_slope = _interpolation(rho, restorations, lagrange)
-    mixed, d_node_weight = node_weight.astype(log_exposure.dtype), np.zeros(node_weight.size)
-    beta = np.exp(log_beta)
-    log_e = np.empty(n_rates, log_exposure.dtype)
-    term, log_b, share = np.empty(n_rates), np.empty(n_rates), np.empty(n_rates)
-    for u in range(weight.size):
-        d = design[u]
-        total = alpha + n[u]
-        age = ageing[u, 0] - rho * ageing[u, 1]
-        _mix(mixed, log_exposure[u], log_e)
-        _denominators(beta[d], log_e, log_b, share)
-        for k in range(n_rates):
-            term[k] = log_weight[d, k] + alpha * log_beta[d, k] - rates[k] * age - total * log_b[k]
-        top, norm = _exponentiate(term)
-        value += weight[u] * (top + math.log(norm))
-        scale = weight[u] / norm
-        mean_rate = 0.0
-        for k in range(n_rates):
-            p = term[k] * scale
-            d_log_weight[d, k] += p
-            d_log_beta[d, k] += p * (alpha - total * (1.0 - share[k]))
-            d_alpha += p * (log_beta[d, k] - log_b[k])
-            mean_rate += p * rates[k]
-            share[k] *= p * total
-        d_rho += mean_rate * ageing[u, 1]
-        _subtract_along(share, log_exposure[u], d_node_weight)
-    return value, d_log_weight, d_log_beta, d_alpha, d_rho + float(node_slope @ d_node_weight)
-
-
-# The steps of a row. Each is one plain loop over the rates: fused into a single body, the compiler gives up on
+# The steps of a user and draw. Each is one plain loop over the rates: fused into a single body, the compiler gives up on
 # vector registers and the pass takes twice as long.
-
-
-@_loop
-def _interpolation(rho: float, restorations: Floats, lagrange: Floats) -> tuple[Floats, Floats]:
-    """Weights (node,) that make a value at ``rho`` of values at the nodes, and their slopes in ``rho``."""
-    low, high = restorations[0], restorations[-1]
-    width = max(high - low, 1e-300)
-    x = (2.0 * rho - low - high) / width if high > low else 0.0
-    weight, slope = np.zeros(restorations.size), np.zeros(restorations.size)
-    for c in range(restorations.size):
-        for power in range(lagrange.shape[1] - 1, -1, -1):
-            slope[c] = slope[c] * x + weight[c]
-            weight[c] = weight[c] * x + lagrange[c, power]
-        slope[c] *= 2.0 / width
-    return weight, slope
 
 
 @_loop
@@ -154,16 +86,6 @@ def _exponentiate(term: Floats) -> tuple[float, float]:
     for k in range(term.size):
         norm += term[k]
     return top, norm
-
-
-@_loop
-def _subtract_along(share: Floats, log_exposure: Floats, gradient: Floats) -> None:
-    """Subtract from the gradient to the interpolation weights this row's part."""
-    for c in range(gradient.size):
-        along = 0.0
-        for k in range(share.size):
-            along += share[k] * log_exposure[c, k]
-        gradient[c] -= along
 
 
 @_loop

@@ -13,13 +13,11 @@ on missing features, a normal number that is averaged over at Gauss-Hermite node
 
 from __future__ import annotations
 
-import math
-
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesdecay.model.vector_math import exp
+from bayesdecay.model.vector_math import exp, log
 
 __all__ = ["NODES", "NODE_WEIGHTS", "mixed_logistic_loglik"]
 
@@ -31,6 +29,9 @@ _hermite_nodes, _hermite_weights = np.polynomial.hermite_e.hermegauss(11)
 NODES, NODE_WEIGHTS = _hermite_nodes, _hermite_weights / _hermite_weights.sum()
 # Beyond this a logistic function is 0 or 1 to every digit, and its exponential still finite.
 _STEEPEST = 700.0
+
+# Rows that are worked on at a time, in columns, so that each step is one plain loop over vector registers.
+_LANES = 128
 
 _loop = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "nnan", "reassoc"})
 
@@ -50,63 +51,102 @@ def mixed_logistic_loglik(  # noqa: PLR0913 - four parameters and the data of on
 ) -> tuple[float, Floats, Floats, float, Floats]:
     r"""Weighted sum of :math:`\log p_i` and its gradient to the first four arguments.
 
-    ``coefficient`` b (feature,); ``offset`` a (code,); ``slope`` b_I; ``spread`` v (pair,); ``x`` (row, feature);
-    ``code`` and ``pair`` (row,) point into the offsets and spreads; ``level`` (row, j); ``sign`` and ``weight`` (row,).
+    ``coefficient`` b (feature,); ``offset`` a (code,); ``slope`` b_I; ``spread`` v (pair,); ``x`` (feature, row);
+    ``code`` and ``pair`` (row,) point into the offsets and spreads; ``level`` (j, row); ``sign`` and ``weight`` (row,).
+    Fastest where rows of equal ``pair`` stand together.
     """
     value, d_slope = 0.0, 0.0
     d_coefficient, d_offset, d_spread = np.zeros_like(coefficient), np.zeros_like(offset), np.zeros_like(spread)
-    for i in range(sign.size):
-        logit = offset[code[i]] + _product(coefficient, x[i])
-        v = spread[pair[i]]
-        if v > 0.0:
-            total, along, along_level, along_node = _averaged(logit, slope, v, level[i], sign[i])
-        else:
-            total, along, along_level = _over_levels(logit, slope, level[i], sign[i])
-            along_node = 0.0
-        value += weight[i] * math.log(total / level.shape[1])
-        scale = weight[i] * sign[i] / total
-        d_offset[code[i]] += scale * along
-        d_slope += scale * along_level
-        d_spread[pair[i]] += scale * along_node
-        _add_along(scale * along, x[i], d_coefficient)
+    logit, at, v, p, change = _rows(), _rows(), _rows(), _rows(), _rows()
+    total, along, along_level, along_node = _rows(), _rows(), _rows(), _rows()
+    known_node, known_weight = np.zeros(1), np.ones(1)
+    for first in range(0, sign.size, _LANES):
+        last = min(first + _LANES, sign.size)
+        size = last - first
+        for i in range(size):
+            logit[i], v[i] = offset[code[first + i]], spread[pair[first + i]]
+        for f in range(coefficient.size):
+            _add_product(coefficient[f], x[f, first:last], logit)
+        total[:], along[:], along_level[:], along_node[:] = 0.0, 0.0, 0.0, 0.0
+        known = v[:size].max() == 0.0
+        nodes, node_weights = (known_node, known_weight) if known else (NODES, NODE_WEIGHTS)
+        for q in range(nodes.size):
+            for i in range(size):
+                at[i] = logit[i] + v[i] * nodes[q]
+            for j in range(level.shape[0]):
+                _at_level(at, slope, level[j, first:last], sign[first:last], node_weights[q], p, change)
+                _add_products(p, level[j, first:last], change, total, along, along_level)
+                if not known:
+                    _add_product(nodes[q], change[:size], along_node)
+        value += _finish(total, along, sign[first:last], weight[first:last], float(level.shape[0]), at)
+        # From here on ``along`` is each row's slope in its logit, and ``at`` what turns a sum into a slope.
+        d_slope += _dot(at, along_level[:size])
+        for i in range(size):
+            d_offset[code[first + i]] += along[i]
+        if not known:
+            for i in range(size):
+                d_spread[pair[first + i]] += (at[i] * along_node[i]) if v[i] > 0.0 else 0.0
+        for f in range(coefficient.size):
+            d_coefficient[f] += _dot(along, x[f, first:last])
     return value, d_coefficient, d_offset, d_slope, d_spread
 
 
 @_loop
-def _product(coefficient: Floats, x: Floats) -> float:
+def _rows() -> Floats:
+    return np.zeros(_LANES)
+
+
+# The steps of a block of rows. Each writes one or two arrays: with more, the compiler cannot rule out that they overlap
+# and gives up on vector registers.
+
+
+@_loop
+def _add_product(factor: float, values: Floats, out: Floats) -> None:
+    for i in range(values.size):
+        out[i] += factor * values[i]
+
+
+@_loop
+def _add_products(  # noqa: PLR0913 - three sums at once
+    p: Floats, level: Floats, change: Floats, total: Floats, along: Floats, along_level: Floats
+) -> None:
+    for i in range(level.size):
+        total[i] += p[i]
+        along[i] += change[i]
+    for i in range(level.size):
+        along_level[i] += change[i] * level[i]
+
+
+@_loop
+def _dot(x: Floats, y: Floats) -> float:
     total = 0.0
-    for f in range(x.size):
-        total += coefficient[f] * x[f]
+    for i in range(y.size):
+        total += x[i] * y[i]
     return total
 
 
 @_loop
-def _add_along(step: float, x: Floats, gradient: Floats) -> None:
-    for f in range(x.size):
-        gradient[f] += step * x[f]
+def _at_level(  # noqa: PLR0913 - the factors of one level
+    logit: Floats, slope: float, level: Floats, sign: Floats, share: float, p: Floats, change: Floats
+) -> None:
+    """Write p at one level, and how it changes with the logit, each times a share."""
+    for i in range(level.size):
+        against = exp(-max(-_STEEPEST, min(_STEEPEST, sign[i] * (logit[i] + slope * level[i]))))
+        happened = 1.0 / (1.0 + against)
+        p[i] = share * happened
+        change[i] = share * against * happened * happened
 
 
 @_loop
-def _over_levels(logit: float, slope: float, level: Floats, sign: float) -> tuple[float, float, float]:
-    """Sums over the levels of p, of its change with the logit, and of that change times the level."""
-    total, along, along_level = 0.0, 0.0, 0.0
-    for j in range(level.size):
-        p = 1.0 / (1.0 + exp(-max(-_STEEPEST, min(_STEEPEST, sign * (logit + slope * level[j])))))
-        total += p
-        change = p * (1.0 - p)
-        along += change
-        along_level += change * level[j]
-    return total, along, along_level
-
-
-@_loop
-def _averaged(logit: float, slope: float, v: float, level: Floats, sign: float) -> tuple[float, float, float, float]:
-    """The same sums averaged over the normal part of the logit, and the change with its standard deviation."""
-    total, along, along_level, along_node = 0.0, 0.0, 0.0, 0.0
-    for q in range(NODES.size):
-        part, change, change_level = _over_levels(logit + v * NODES[q], slope, level, sign)
-        total += NODE_WEIGHTS[q] * part
-        along += NODE_WEIGHTS[q] * change
-        along_level += NODE_WEIGHTS[q] * change_level
-        along_node += NODE_WEIGHTS[q] * change * NODES[q]
-    return total, along, along_level, along_node
+def _finish(  # noqa: PLR0913 - the sums of a block and what they are weighed by
+    total: Floats, along: Floats, sign: Floats, weight: Floats, n_levels: float, scale: Floats
+) -> float:
+    """Sum the weighted log p; write what turns sums over levels into slopes, and the slopes in the logits."""
+    for i in range(sign.size):
+        scale[i] = weight[i] * sign[i] / total[i]
+    for i in range(sign.size):
+        along[i] *= scale[i]
+    value = 0.0
+    for i in range(sign.size):
+        value += weight[i] * log(total[i] / n_levels)
+    return value

@@ -83,7 +83,7 @@ def test_gradient(parameters, data):
 def test_without_spread_between_groups_it_is_the_plain_likelihood(parameters, data):
     parameters[4] = 0.0
     grouped = grouped_logistic_loglik(*parameters, *data.values(), *group_nodes(8))
-    arrays = {name: values for name, values in data.items() if name != "starts"}
+    arrays = {name: np.ascontiguousarray(values.T) for name, values in data.items() if name != "starts"}
     plain = mixed_logistic_loglik(*parameters[:4], *arrays.values())
     for one, other in zip(grouped[:5], plain, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)

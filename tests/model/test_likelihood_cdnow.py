@@ -5,16 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import optimize
-from scipy.special import gammaln
 
 from bayesdecay.data.datasets import load_cdnow
 from bayesdecay.data.events import read_events
 from bayesdecay.data.history import History, summarize
 from bayesdecay.errors import MissingExtraError
 from bayesdecay.model import grid as grids
-from bayesdecay.model import kernel
 from bayesdecay.model.design import FitData
-from bayesdecay.model.grid import Grid
+from bayesdecay.model.grid import Grid, Statistics
 
 # Restoration, coupling (None: free), log-likelihood with time in weeks: sample, all customers.
 MAXIMA = [
@@ -48,22 +46,17 @@ def table_grid(rho: float) -> Grid:
 def maximum(data: FitData, *, rho: float, kappa: float | None, grid: Grid | None = None):
     """Greatest log-likelihood with time in weeks, and where it lies (times in days)."""
     grid = grid or table_grid(rho)
-    arrays, log_rates = list(data.arrays(grid).values()), np.log(grid.rates)
-    arrays[2] = arrays[2].astype(np.float64)
+    part, log_rates = Statistics.from_block(data.block, grid), np.log(grid.rates)
     n, weight = data.block.n, data.weight
 
     def negative(x):
         p = dict(zip(NAMES, [*x, kappa] if kappa is not None else x, strict=True))
         alpha, sigma = np.exp(p["log_alpha"]), np.exp(p["log_sigma"])
         shape = {"alpha": alpha, "kappa": p["kappa"], "sigma_r": sigma}
-        value = kernel.marginal_loglik(
-            grids.log_weights(log_rates, np.array([[p["mu_r"]]]), sigma),
-            grids.log_beta(log_rates, (np.array([[p["mu_r"]]]), np.array([[p["mu_i"]]])), shape),
-            alpha,
-            rho,
-            *arrays,
-        )[0]
-        return -(value + weight @ (gammaln(alpha + n) - gammaln(alpha)))
+        location = (np.array([p["mu_r"]]), np.array([p["mu_i"]]))
+        log_weight = grids.log_weights(log_rates, location[0], sigma)
+        log_beta = grids.log_beta(log_rates, location, shape)
+        return -weight @ grids.marginal_loglik(part, grid, log_weight, log_beta, alpha=alpha, rho=rho)
 
     start = np.array([-5.0, 0.5, -4.0, 0.0, 0.5])[: 4 if kappa is not None else 5]
     found = optimize.minimize(negative, start, method="BFGS", options={"gtol": 1e-3})

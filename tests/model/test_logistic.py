@@ -16,7 +16,7 @@ from bayesdecay.model.latent_interest import log_mean, slices
 from bayesdecay.model.logistic import NODE_WEIGHTS, NODES, mixed_logistic_loglik
 
 PARAMETERS = ("coefficient", "offset", "slope", "spread")
-N_ROWS = 40
+N_ROWS = 300  # two whole blocks and a part of one
 
 
 def arguments_of(slope: float, spread: list[float]) -> list:
@@ -27,10 +27,10 @@ def arguments_of(slope: float, spread: list[float]) -> list:
         rng.normal(scale=2, size=5),
         slope,
         np.array(spread),
-        rng.normal(size=(N_ROWS, 3)),
+        rng.normal(size=(3, N_ROWS)),
         rng.integers(0, 5, N_ROWS),
-        np.arange(N_ROWS) % len(spread),
-        rng.normal(size=(N_ROWS, 8)),
+        np.sort(np.arange(N_ROWS) % len(spread)),
+        rng.normal(size=(8, N_ROWS)),
         rng.choice([-1.0, 1.0], N_ROWS),
         rng.integers(1, 4, N_ROWS).astype(float),
     ]
@@ -39,9 +39,9 @@ def arguments_of(slope: float, spread: list[float]) -> list:
 def plain_loglik(*arguments) -> float:
     """The same sum at the same nodes, all rows at once."""
     coefficient, offset, slope, spread, x, code, pair, level, sign, weight = arguments
-    logit = (offset[code] + x @ coefficient)[:, None, None] + slope * level[:, :, None]
+    logit = (offset[code] + coefficient @ x)[:, None, None] + slope * level.T[:, :, None]
     log_p = log_expit(sign[:, None, None] * (logit + spread[pair][:, None, None] * NODES))
-    share = np.log(NODE_WEIGHTS) - np.log(level.shape[1])
+    share = np.log(NODE_WEIGHTS) - np.log(level.shape[0])
     return float(weight @ logsumexp(log_p + share, axis=(1, 2)))
 
 
@@ -78,13 +78,13 @@ def test_nodes_average_as_an_integral_does(v, error):
     arguments = arguments_of(1.1, [v])
     coefficient, offset, slope, _, x, code, _, level, sign, _ = arguments
     for i in range(6):
-        logit = offset[code[i]] + x[i] @ coefficient + slope * level[i]
+        logit = offset[code[i]] + coefficient @ x[:, i] + slope * level[:, i]
 
         def density(xi: float, logit: np.ndarray = logit, s: float = sign[i]) -> float:
             return float(expit(s * (logit + v * xi)).mean() * norm.pdf(xi))
 
         whole = quad(density, -10, 10, epsabs=1e-12, limit=200)[0]
-        row = [values[[i]] if np.ndim(values) and np.shape(values)[0] == N_ROWS else values for values in arguments]
+        row = [values[..., [i]] if np.shape(values)[-1:] == (N_ROWS,) else values for values in arguments]
         row[9] = np.ones(1)
         assert np.exp(mixed_logistic_loglik(*row)[0]) == pytest.approx(whole, rel=error)
 
@@ -92,7 +92,7 @@ def test_nodes_average_as_an_integral_does(v, error):
 def test_without_spread_nothing_is_averaged():
     arguments = arguments_of(0.8, [0.0, 0.0])
     value, *gradients = mixed_logistic_loglik(*arguments)
-    logit = (arguments[1][arguments[5]] + arguments[4] @ arguments[0])[:, None] + 0.8 * arguments[7]
+    logit = (arguments[1][arguments[5]] + arguments[0] @ arguments[4])[:, None] + 0.8 * arguments[7].T
     exact = arguments[9] @ np.log(expit(arguments[8][:, None] * logit).mean(axis=1))
     assert value == pytest.approx(exact, rel=1e-12)
     tiny = arguments_of(0.8, [1e-9, 1e-9])
@@ -105,7 +105,7 @@ def test_without_spread_nothing_is_averaged():
 def test_weights_count_rows():
     arguments = arguments_of(0.8, [0.0, 0.7])
     counts = arguments[9].astype(int)
-    repeated = [np.repeat(values, counts, axis=0) for values in arguments[4:9]]
+    repeated = [np.repeat(values, counts, axis=-1) for values in arguments[4:9]]
     single = mixed_logistic_loglik(*arguments[:4], *repeated, np.ones(counts.sum()))
     for one, other in zip(mixed_logistic_loglik(*arguments), single, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-11)
@@ -118,10 +118,10 @@ def test_all_stays_finite_where_all_is_lost(spread):
         np.array([-600.0, 1e6]),
         1.0,
         np.array([spread]),
-        np.zeros((2, 1)),
+        np.zeros((1, 2)),
         np.array([0, 1]),
         np.zeros(2, dtype=np.int64),
-        np.zeros((2, 1)),
+        np.zeros((1, 2)),
         np.array([1.0, -1.0]),
         np.ones(2),
     )
@@ -157,7 +157,7 @@ def test_operation_gives_value_and_gradients(linker):
 def most_likely_slope(level: np.ndarray, returned: np.ndarray) -> float:
     n = returned.size
     nothing, one = np.zeros(n, dtype=np.int64), np.ones(n)
-    data = (np.zeros((n, 0)), nothing, nothing, level, np.where(returned, 1.0, -1.0), one)
+    data = (np.zeros((0, n)), nothing, nothing, np.ascontiguousarray(level.T), np.where(returned, 1.0, -1.0), one)
 
     def negative(point: np.ndarray) -> tuple[float, np.ndarray]:
         value, _, d_offset, d_slope, _ = mixed_logistic_loglik(np.empty(0), point[:1], point[1], np.zeros(1), *data)

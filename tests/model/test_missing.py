@@ -157,7 +157,7 @@ def most_likely(patchy: dict[str, np.ndarray], missing: str) -> np.ndarray:
     n, root = len(x), completed.root[1]
     sign = np.where(patchy["came"], 1.0, -1.0)
     pair = completed.pattern if missing == "model" else np.zeros(n, dtype=np.int64)
-    data = (x, np.zeros(n, dtype=np.int64), pair, patchy["level"][:, None], sign, np.ones(n))
+    data = (np.ascontiguousarray(x.T), np.zeros(n, dtype=np.int64), pair, patchy["level"][None], sign, np.ones(n))
 
     def negative(b: np.ndarray) -> tuple[float, np.ndarray]:
         v = np.linalg.norm(b[1:3] @ root)

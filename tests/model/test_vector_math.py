@@ -69,3 +69,28 @@ def test_log_beside_one():
 def test_log_undoes_exp():
     x = np.linspace(-700, 700, 10_001)
     assert np.max(np.abs(logs(exps(x)) - x)) < 2e-13
+
+
+@numba.njit
+def singles(x):
+    exps, logs = np.empty_like(x), np.empty_like(x)
+    for i in range(x.size):
+        exps[i] = vector_math.exp32(x[i])
+        logs[i] = vector_math.log1p32(abs(x[i]))
+    return exps, logs
+
+
+@pytest.mark.parametrize("width", [1e-30, 1e-8, 1e-3, 1.0, 30.0, 87.0])
+def test_single_precision_keeps_its_error_bounds(width):
+    x = np.random.default_rng(1).uniform(-width, width, 200_000).astype(np.float32)
+    exps, logs = singles(x)
+    exact = x.astype(np.float64)
+    assert exps.dtype == logs.dtype == np.float32
+    assert relative_error(exps, np.exp(exact)) < 1e-7
+    assert relative_error(logs, np.log1p(np.abs(exact))) < 2e-7
+
+
+def test_single_precision_at_the_edges():
+    exps, logs = singles(np.array([-1e30, -88.0, 0.0, 88.0, 1e30, 1e38], np.float32))
+    np.testing.assert_allclose(exps, np.exp([-87.0, -87.0, 0.0, 88.0, 88.0, 88.0]), rtol=1e-6)
+    np.testing.assert_allclose(logs, np.log1p([1e30, 88.0, 0.0, 88.0, 1e30, 1e38]), rtol=1e-6)

@@ -1,0 +1,299 @@
+r"""The marginal likelihood and its gradient as one compiled pass: all that a fit spends its time on.
+
+Plain arrays in, plain arrays out; the formula stands in :mod:`bayesdecay.model.grid`, which the tests hold against this
+loop. Users lie side by side in blocks of ``LANES``, so that each step of a block is one plain loop over vector
+registers, in single precision: half the memory and twice the numbers a register.
+
+Single precision is enough because nothing shared by all users is rounded unseen. The pass takes place at the nearest
+single-precision parameters and is carried to the given ones by its own gradient, and :math:`\beta_k + E_k` never
+appears but as :math:`\log(1 + E_k/\beta_k)`, which keeps its digits however alike users are. What is left is each user's
+own rounding, about 1e-6 of its log-likelihood, which does not add up.
+
+Shapes: ``node`` restorations, ``rate`` decay rates, ``design`` distinct combinations of group and covariates.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from bayesdecay.model.grid import Statistics
+from bayesdecay.model.vector_math import exp32, log1p32
+
+__all__ = ["LANES", "marginal_loglik", "side_by_side"]
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+# Users in a block. Fewer leave the loops too short, more fall out of the fastest cache.
+LANES = 128
+# Nodes of a learned restoration; known beforehand, the sum over them is unrolled, which makes it three times as fast.
+_NODES = 10
+# Ratios E/beta are computed up to e^80, as far as single precision reaches; beyond, log(1 + x) is log x.
+_MOST_LOG = np.float32(80.0)
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
+
+# Sums may be re-ordered, so that they run in vector registers.
+_loop = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "nnan", "reassoc"})
+
+
+def side_by_side(part: Statistics, weight: Floats, design: Integers) -> dict[str, NDArray]:
+    """Lay users out in blocks, those of one design next to each other, as :func:`marginal_loglik` reads them.
+
+    Parameters
+    ----------
+    part : Statistics
+        Of each row.
+    weight : array (row,)
+        Number of users that a row stands for.
+    design : array (row,)
+        Which design each row has.
+
+    Returns
+    -------
+    dict
+        ``log_exposure`` (block, node, rate, lane) in single precision, ``ageing`` (block, 2, lane), ``n``, ``weight``
+        and ``design`` (block, lane). The last block is filled up with rows of no weight.
+    """
+    order = np.argsort(design, kind="stable")
+    n_blocks = -(-order.size // LANES)
+    rows = np.concatenate([order, np.full(n_blocks * LANES - order.size, order[-1])])
+    counted = np.where(np.arange(rows.size) < order.size, weight[rows], 0.0)
+    _, n_nodes, n_rates = part.exposure.shape
+    log_exposure = np.empty((n_blocks, n_nodes, n_rates, LANES), np.float32)
+    for block, lanes in enumerate(rows.reshape(n_blocks, LANES)):
+        log_exposure[block] = np.log(part.exposure[lanes]).transpose(1, 2, 0)
+    return {
+        "log_exposure": log_exposure,
+        "ageing": np.ascontiguousarray(part.ageing[rows].reshape(n_blocks, LANES, 2).transpose(0, 2, 1)),
+        "n": part.n[rows].reshape(n_blocks, LANES),
+        "weight": counted.reshape(n_blocks, LANES),
+        "design": design[rows].reshape(n_blocks, LANES),
+    }
+
+
+@_loop
+def marginal_loglik(  # noqa: PLR0913 - four parameters and the data of one pass
+    log_weight: Floats,
+    log_beta: Floats,
+    alpha: float,
+    rho: float,
+    restorations: Floats,
+    lagrange: Floats,
+    rates: Floats,
+    log_exposure: Singles,
+    ageing: Floats,
+    n: Floats,
+    weight: Floats,
+    design: Integers,
+) -> tuple[float, Floats, Floats, float, float]:
+    r"""Weighted sum of :math:`\log\sum_k w_k e^{-r_k A} \beta_k^{-n} (1 + E_k/\beta_k)^{-(\alpha+n)}` and its gradient.
+
+    ``log_weight``, ``log_beta`` (design, rate); ``restorations`` (node) and ``lagrange`` (node, power) interpolate
+    ``log_exposure`` at ``rho``; the other arrays as :func:`side_by_side` lays them out, with
+    A = ageing[0] - rho * ageing[1] [days]. Returns the value and its gradients to the first four arguments.
+    """
+    n_rates = rates.size
+    value, d_alpha, d_rho = 0.0, 0.0, 0.0
+    d_log_weight, d_log_beta = np.zeros_like(log_weight), np.zeros_like(log_beta)
+    node_weight, node_slope = _interpolation(rho, restorations, lagrange)
+    at, slope_at, rates32 = node_weight.astype(np.float32), node_slope.astype(np.float32), rates.astype(np.float32)
+    log_weight32, log_beta32, alpha32 = log_weight.astype(np.float32), log_beta.astype(np.float32), np.float32(alpha)
+
+    tables, lanes = np.empty((7, n_rates, LANES), np.float32), np.empty((7, LANES), np.float32)
+    lane_weight, lane_beta, log_e, d_log_e = tables[0], tables[1], tables[2], tables[3]
+    excess, share, term = tables[4], tables[5], tables[6]
+    age, late, count, total, top, norm, scale = lanes[0], lanes[1], lanes[2], lanes[3], lanes[4], lanes[5], lanes[6]
+    sum_weight, sum_beta = np.zeros((n_rates, LANES)), np.zeros((n_rates, LANES))
+    owner = design[0].copy()
+    _spread(log_weight32, owner, lane_weight)
+    _spread(log_beta32, owner, lane_beta)
+    for b in range(n.shape[0]):
+        if _differ(owner, design[b]):
+            _gather(sum_weight, owner, d_log_weight)
+            _gather(sum_beta, owner, d_log_beta)
+            owner[:] = design[b]
+            _spread(log_weight32, owner, lane_weight)
+            _spread(log_beta32, owner, lane_beta)
+        for i in range(LANES):
+            age[i] = ageing[b, 0, i] - rho * ageing[b, 1, i]
+            late[i] = ageing[b, 1, i]
+            count[i] = n[b, i]
+            total[i] = alpha32 + count[i]
+        _mix(at, slope_at, log_exposure[b], log_e, d_log_e)
+        _ratios(log_e.ravel(), lane_beta.ravel(), excess.ravel(), share.ravel())
+        _terms(lane_weight, lane_beta, rates32, age, count, total, excess, term)
+        _exponentiate(term, top, norm)
+        for i in range(LANES):
+            scale[i] = weight[b, i] / norm[i]
+            value += weight[b, i] * (top[i] + math.log(norm[i]))
+        _weigh(term, scale)
+        d_alpha -= _dot(term.ravel(), excess.ravel())
+        d_rho += _slope(term, rates, late, total, share, d_log_e)
+        _add(term.ravel(), sum_weight.ravel())
+        _add_beta(term, share, total, count, sum_beta)
+    _gather(sum_weight, owner, d_log_weight)
+    _gather(sum_beta, owner, d_log_beta)
+    # From the rounded parameters to the given ones.
+    value += d_alpha * (alpha - alpha32)
+    value += np.sum(d_log_weight * (log_weight - log_weight32)) + np.sum(d_log_beta * (log_beta - log_beta32))
+    return value, d_log_weight, d_log_beta, d_alpha, d_rho
+
+
+# The steps of a block. Each loop writes one or two arrays: with more, the compiler cannot rule out that they overlap
+# and gives up on vector registers.
+
+
+@_loop
+def _interpolation(rho: float, restorations: Floats, lagrange: Floats) -> tuple[Floats, Floats]:
+    """Weights (node,) that make a value at ``rho`` of values at the nodes, and their slopes in ``rho``."""
+    low, high = restorations[0], restorations[-1]
+    width = max(high - low, 1e-300)
+    x = (2.0 * rho - low - high) / width if high > low else 0.0
+    weight, slope = np.zeros(restorations.size), np.zeros(restorations.size)
+    for c in range(restorations.size):
+        for power in range(lagrange.shape[1] - 1, -1, -1):
+            slope[c] = slope[c] * x + weight[c]
+            weight[c] = weight[c] * x + lagrange[c, power]
+        slope[c] *= 2.0 / width
+    return weight, slope
+
+
+@_loop
+def _differ(owner: Integers, design: Integers) -> bool:
+    """Whether the lanes' designs have changed."""
+    changed = 0
+    for i in range(LANES):
+        changed += owner[i] != design[i]
+    return changed > 0
+
+
+@_loop
+def _spread(values: Singles, owner: Integers, out: Singles) -> None:
+    """Write each design's values (design, rate) into its lanes (rate, lane)."""
+    for i in range(LANES):
+        for k in range(out.shape[0]):
+            out[k, i] = values[owner[i], k]
+
+
+@_loop
+def _gather(sums: Floats, owner: Integers, out: Floats) -> None:
+    """Add the lanes' sums (rate, lane) to their designs' (design, rate), and begin them anew."""
+    for i in range(LANES):
+        for k in range(sums.shape[0]):
+            out[owner[i], k] += sums[k, i]
+            sums[k, i] = 0.0
+
+
+@_loop
+def _mix(at: Singles, slope_at: Singles, log_exposure: Singles, out: Singles, slope: Singles) -> None:
+    """Interpolate log E at the restoration, and its slope in it, from the values at the nodes."""
+    nodes, flat, flat_slope = log_exposure.reshape(at.size, out.size), out.ravel(), slope.ravel()
+    if at.size == _NODES:
+        _mix_nodes(at, slope_at, nodes, flat, flat_slope)
+        return
+    flat[:], flat_slope[:] = _ZERO, _ZERO
+    for c in range(at.size):
+        for i in range(flat.size):
+            flat[i] += at[c] * nodes[c, i]
+            flat_slope[i] += slope_at[c] * nodes[c, i]
+
+
+@_loop
+def _mix_nodes(at: Singles, slope_at: Singles, nodes: Singles, out: Singles, slope: Singles) -> None:
+    for i in range(out.size):
+        x, y = _ZERO, _ZERO
+        for c in range(_NODES):
+            value = nodes[c, i]
+            x += at[c] * value
+            y += slope_at[c] * value
+        out[i], slope[i] = x, y
+
+
+@_loop
+def _ratios(log_e: Singles, log_beta: Singles, excess: Singles, share: Singles) -> None:
+    """Write log(1 + E/beta) and E / (beta + E)."""
+    for i in range(log_e.size):
+        log_ratio = log_e[i] - log_beta[i]
+        capped = min(log_ratio, _MOST_LOG)
+        ratio = exp32(capped)
+        excess[i] = log1p32(ratio) + (log_ratio - capped)
+        share[i] = ratio / (_ONE + ratio)
+
+
+@_loop
+def _terms(  # noqa: PLR0913 - the factors of the likelihood
+    log_weight: Singles,
+    log_beta: Singles,
+    rates: Singles,
+    age: Singles,
+    count: Singles,
+    total: Singles,
+    excess: Singles,
+    out: Singles,
+) -> None:
+    for k in range(out.shape[0]):
+        rate = rates[k]
+        for i in range(LANES):
+            out[k, i] = log_weight[k, i] - count[i] * log_beta[k, i] - rate * age[i] - total[i] * excess[k, i]
+
+
+@_loop
+def _exponentiate(term: Singles, top: Singles, norm: Singles) -> None:
+    """Replace the terms by exp(term - top), ``top`` being a lane's greatest and ``norm`` its sum."""
+    for i in range(LANES):
+        top[i], norm[i] = term[0, i], _ZERO
+    for k in range(term.shape[0]):
+        for i in range(LANES):
+            top[i] = max(top[i], term[k, i])
+    for k in range(term.shape[0]):
+        for i in range(LANES):
+            term[k, i] = exp32(term[k, i] - top[i])
+        for i in range(LANES):
+            norm[i] += term[k, i]
+
+
+@_loop
+def _weigh(term: Singles, scale: Singles) -> None:
+    for k in range(term.shape[0]):
+        for i in range(LANES):
+            term[k, i] *= scale[i]
+
+
+@_loop
+def _dot(x: Singles, y: Singles) -> float:
+    total = _ZERO
+    for i in range(x.size):
+        total += x[i] * y[i]
+    return total
+
+
+@_loop
+def _slope(term: Singles, rates: Floats, late: Singles, total: Singles, share: Singles, d_log_e: Singles) -> float:
+    """Slope in the restoration: what it takes from the age, less what it adds to the exposure."""
+    slope = 0.0
+    for k in range(term.shape[0]):
+        aged, exposed = _ZERO, _ZERO
+        for i in range(LANES):
+            aged += term[k, i] * late[i]
+            exposed += term[k, i] * total[i] * share[k, i] * d_log_e[k, i]
+        slope += rates[k] * aged - exposed
+    return slope
+
+
+@_loop
+def _add(values: Singles, sums: Floats) -> None:
+    for i in range(values.size):
+        sums[i] += values[i]
+
+
+@_loop
+def _add_beta(term: Singles, share: Singles, total: Singles, count: Singles, sums: Floats) -> None:
+    """Add each lane's slope in log beta."""
+    for k in range(term.shape[0]):
+        for i in range(LANES):
+            sums[k, i] += term[k, i] * (total[i] * share[k, i] - count[i])
