@@ -97,6 +97,6 @@ def _compile_with_numba(op: FusedLogLikelihood, node: Apply, **_: Any) -> Any:
 
 @cache
 def _version_of_loops() -> int:
-    """Number that changes with the code of the loops: PyTensor keeps what it compiled on disk, and cannot see inside."""
+    """Number that changes with the code of the loops, as PyTensor keeps on disk what it compiled."""
     code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
     return int.from_bytes(sha256(code).digest()[:8], "big")

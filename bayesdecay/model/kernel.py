@@ -49,8 +49,8 @@ def exposures(times: Floats, offsets: Integers, T: Floats, rates: Floats, restor
     return out
 
 
-# The steps of a user and draw. Each is one plain loop over the rates: fused into a single body, the compiler gives up on
-# vector registers and the pass takes twice as long.
+# The steps of a user and draw. Each is one plain loop over the rates: fused into a single body, the compiler gives up
+# on vector registers and the pass takes twice as long.
 
 
 @_loop

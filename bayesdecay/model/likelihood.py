@@ -6,8 +6,8 @@ registers, in single precision: half the memory and twice the numbers a register
 
 Single precision is enough because nothing shared by all users is rounded unseen. The pass takes place at the nearest
 single-precision parameters and is carried to the given ones by its own gradient, and :math:`\beta_k + E_k` never
-appears but as :math:`\log(1 + E_k/\beta_k)`, which keeps its digits however alike users are. What is left is each user's
-own rounding, about 1e-6 of its log-likelihood, which does not add up.
+appears but as :math:`\log(1 + E_k/\beta_k)`, which keeps its digits however alike users are. What is left is the
+rounding of each user's own terms, about 1e-6 of its log-likelihood, which does not add up.
 
 Shapes: ``node`` restorations, ``rate`` decay rates, ``design`` distinct combinations of group and covariates.
 """
@@ -132,14 +132,14 @@ def marginal_loglik(  # noqa: PLR0913 - four parameters and the data of one pass
             scale[i] = weight[b, i] / norm[i]
             value += weight[b, i] * (top[i] + math.log(norm[i]))
         _weigh(term, scale)
-        d_alpha -= _dot(term.ravel(), excess.ravel())
+        d_alpha -= float(_dot(term.ravel(), excess.ravel()))
         d_rho += _slope(term, rates, late, total, share, d_log_e)
         _add(term.ravel(), sum_weight.ravel())
         _add_beta(term, share, total, count, sum_beta)
     _gather(sum_weight, owner, d_log_weight)
     _gather(sum_beta, owner, d_log_beta)
     # From the rounded parameters to the given ones.
-    value += d_alpha * (alpha - alpha32)
+    value += d_alpha * (alpha - float(alpha32))
     value += np.sum(d_log_weight * (log_weight - log_weight32)) + np.sum(d_log_beta * (log_beta - log_beta32))
     return value, d_log_weight, d_log_beta, d_alpha, d_rho
 
@@ -226,7 +226,7 @@ def _ratios(log_e: Singles, log_beta: Singles, excess: Singles, share: Singles) 
 
 
 @_loop
-def _terms(  # noqa: PLR0913 - the factors of the likelihood
+def _terms(
     log_weight: Singles,
     log_beta: Singles,
     rates: Singles,
@@ -265,7 +265,7 @@ def _weigh(term: Singles, scale: Singles) -> None:
 
 
 @_loop
-def _dot(x: Singles, y: Singles) -> float:
+def _dot(x: Singles, y: Singles) -> np.float32:
     total = _ZERO
     for i in range(x.size):
         total += x[i] * y[i]

@@ -37,7 +37,7 @@ _loop = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contr
 
 
 @_loop
-def mixed_logistic_loglik(  # noqa: PLR0913 - four parameters and the data of one pass
+def mixed_logistic_loglik(  # noqa: C901, PLR0913 - one pass: four parameters and the data, block by block
     coefficient: Floats,
     offset: Floats,
     slope: float,
@@ -59,7 +59,6 @@ def mixed_logistic_loglik(  # noqa: PLR0913 - four parameters and the data of on
     d_coefficient, d_offset, d_spread = np.zeros_like(coefficient), np.zeros_like(offset), np.zeros_like(spread)
     logit, at, v, p, change = _rows(), _rows(), _rows(), _rows(), _rows()
     total, along, along_level, along_node = _rows(), _rows(), _rows(), _rows()
-    known_node, known_weight = np.zeros(1), np.ones(1)
     for first in range(0, sign.size, _LANES):
         last = min(first + _LANES, sign.size)
         size = last - first
@@ -69,23 +68,21 @@ def mixed_logistic_loglik(  # noqa: PLR0913 - four parameters and the data of on
             _add_product(coefficient[f], x[f, first:last], logit)
         total[:], along[:], along_level[:], along_node[:] = 0.0, 0.0, 0.0, 0.0
         known = v[:size].max() == 0.0
-        nodes, node_weights = (known_node, known_weight) if known else (NODES, NODE_WEIGHTS)
-        for q in range(nodes.size):
+        for q in range(1 if known else NODES.size):
+            node, share = (0.0, 1.0) if known else (NODES[q], NODE_WEIGHTS[q])
             for i in range(size):
-                at[i] = logit[i] + v[i] * nodes[q]
+                at[i] = logit[i] + v[i] * node
             for j in range(level.shape[0]):
-                _at_level(at, slope, level[j, first:last], sign[first:last], node_weights[q], p, change)
-                _add_products(p, level[j, first:last], change, total, along, along_level)
-                if not known:
-                    _add_product(nodes[q], change[:size], along_node)
+                _at_level(at, slope, level[j, first:last], sign[first:last], share, p, change)
+                _add_level(p, change, level[j, first:last], total, along, along_level)
+                _add_product(node, change[:size], along_node)
         value += _finish(total, along, sign[first:last], weight[first:last], float(level.shape[0]), at)
         # From here on ``along`` is each row's slope in its logit, and ``at`` what turns a sum into a slope.
         d_slope += _dot(at, along_level[:size])
         for i in range(size):
             d_offset[code[first + i]] += along[i]
-        if not known:
-            for i in range(size):
-                d_spread[pair[first + i]] += (at[i] * along_node[i]) if v[i] > 0.0 else 0.0
+        for i in range(size):
+            d_spread[pair[first + i]] += at[i] * along_node[i] if v[i] > 0.0 else 0.0
         for f in range(coefficient.size):
             d_coefficient[f] += _dot(along, x[f, first:last])
     return value, d_coefficient, d_offset, d_slope, d_spread
@@ -107,9 +104,7 @@ def _add_product(factor: float, values: Floats, out: Floats) -> None:
 
 
 @_loop
-def _add_products(  # noqa: PLR0913 - three sums at once
-    p: Floats, level: Floats, change: Floats, total: Floats, along: Floats, along_level: Floats
-) -> None:
+def _add_level(p: Floats, change: Floats, level: Floats, total: Floats, along: Floats, along_level: Floats) -> None:
     for i in range(level.size):
         total[i] += p[i]
         along[i] += change[i]
@@ -126,7 +121,7 @@ def _dot(x: Floats, y: Floats) -> float:
 
 
 @_loop
-def _at_level(  # noqa: PLR0913 - the factors of one level
+def _at_level(
     logit: Floats, slope: float, level: Floats, sign: Floats, share: float, p: Floats, change: Floats
 ) -> None:
     """Write p at one level, and how it changes with the logit, each times a share."""
@@ -138,9 +133,7 @@ def _at_level(  # noqa: PLR0913 - the factors of one level
 
 
 @_loop
-def _finish(  # noqa: PLR0913 - the sums of a block and what they are weighed by
-    total: Floats, along: Floats, sign: Floats, weight: Floats, n_levels: float, scale: Floats
-) -> float:
+def _finish(total: Floats, along: Floats, sign: Floats, weight: Floats, n_levels: float, scale: Floats) -> float:
     """Sum the weighted log p; write what turns sums over levels into slopes, and the slopes in the logits."""
     for i in range(sign.size):
         scale[i] = weight[i] * sign[i] / total[i]

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
-from pytensor.compile.sharedvalue import shared
 from numpy.typing import NDArray
+from pytensor.compile.sharedvalue import shared
 
 from bayesdecay.model.fused import FusedLogLikelihood
 from bayesdecay.model.grouped_logistic import group_nodes

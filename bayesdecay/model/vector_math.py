@@ -163,7 +163,7 @@ _exponent_of: Any = intrinsic(_exponent)
 
 
 @_inline
-def exp32(x: float) -> float:
+def exp32(x: Any) -> Any:
     """Exponential in single precision of ``x`` on [-87, 88]; other arguments give that of the nearer end."""
     x = min(max(x, _LEAST32), _MOST32)
     shifted = x * _LOG2_E32 + _ROUND32
@@ -174,12 +174,11 @@ def exp32(x: float) -> float:
     p = p * r + _E[3]
     p = p * r + _E[4]
     p = p * r + _E[5]
-    result: float = _times_power_of(p * (r * r) + r + _ONE32, shifted)
-    return result
+    return _times_power_of(p * (r * r) + r + _ONE32, shifted)
 
 
 @_inline
-def log1p32(x: float) -> float:
+def log1p32(x: Any) -> Any:
     """Natural logarithm of 1 + x in single precision, x not negative."""
     y = _ONE32 + x
     f = _mantissa_of(y) - _ONE32
@@ -195,5 +194,4 @@ def log1p32(x: float) -> float:
     p = p * f + _L[8]
     # What the sum 1 + x has lost, first.
     lost = (x - (y - _ONE32)) / y
-    result: float = (f * z * p + k * _LN2_LOW32 - _HALF32 * z + lost + f) + k * _LN2_HIGH32
-    return result
+    return (f * z * p + k * _LN2_LOW32 - _HALF32 * z + lost + f) + k * _LN2_HIGH32
