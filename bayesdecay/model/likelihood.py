@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesdecay.model.grid import Statistics
-from bayesdecay.model.vector_math import exp32, log1p32
+from bayesdecay.model.vector_math import exp32, softplus32
 
 __all__ = ["LANES", "marginal_loglik", "side_by_side"]
 
@@ -33,7 +33,7 @@ Integers = NDArray[np.int64]
 LANES = 128
 # Nodes of a learned restoration; known beforehand, the sum over them is unrolled, which makes it three times as fast.
 _NODES = 10
-# Ratios E/beta are computed up to e^80, as far as single precision reaches; beyond, log(1 + x) is log x.
+# Ratios E/beta are computed up to e^80, as far as single precision reaches.
 _MOST_LOG = np.float32(80.0)
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 
@@ -218,10 +218,8 @@ def _mix_nodes(at: Singles, slope_at: Singles, nodes: Singles, out: Singles, slo
 def _ratios(log_e: Singles, log_beta: Singles, excess: Singles, share: Singles) -> None:
     """Write log(1 + E/beta) and E / (beta + E)."""
     for i in range(log_e.size):
-        log_ratio = log_e[i] - log_beta[i]
-        capped = min(log_ratio, _MOST_LOG)
-        ratio = exp32(capped)
-        excess[i] = log1p32(ratio) + (log_ratio - capped)
+        excess[i] = softplus32(log_e[i] - log_beta[i])
+        ratio = exp32(min(log_e[i] - log_beta[i], _MOST_LOG))
         share[i] = ratio / (_ONE + ratio)
 
 

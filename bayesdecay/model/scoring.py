@@ -213,12 +213,12 @@ def _draw(population: Population, block: Block, options: ScoreOptions, rng: np.r
     part = Statistics.from_block(block, grid)
     design, log_weight, log_beta = population.designs(block)
     interest, rate, p_return, p_never, activities = kernel.draw_users(
-        log_weight,
-        log_beta,
+        _side_by_side(log_weight),
+        _side_by_side(log_beta),
         population.alpha,
         population.rho,
-        np.stack([grid.interpolation(rho) for rho in population.rho]),
-        np.log(part.exposure),
+        np.stack([grid.interpolation(rho) for rho in population.rho], axis=1).astype(np.float32),
+        np.log(part.exposure).astype(np.float32),
         part.ageing,
         part.n,
         block.T,
@@ -236,6 +236,11 @@ def _draw(population: Population, block: Block, options: ScoreOptions, rng: np.r
         activities=activities,
         spacing=grid.spacing,
     )
+
+
+def _side_by_side(values: Floats) -> NDArray[np.float32]:
+    """Lay out (design, sample, rate) as the loop reads it: (design, rate, sample), in single precision."""
+    return np.ascontiguousarray(values.transpose(0, 2, 1), dtype=np.float32)
 
 
 def _columns(draws: UserDraws, options: ScoreOptions, rng: np.random.Generator) -> dict[str, Floats]:

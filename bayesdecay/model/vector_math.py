@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["exp", "exp32", "log", "log1p32"]
+__all__ = ["exp", "exp32", "log", "log1p32", "softplus32"]
 
 # Contraction to fused multiply-adds is welcome; re-association would undo the rounding trick below.
 _inline = numba.njit(forceinline=True, error_model="numpy", fastmath={"contract", "nsz"})
@@ -102,6 +102,8 @@ _ONE32, _HALF32 = np.float32(1.0), np.float32(0.5)
 _LOG2_E32, _ROUND32 = np.float32(1.0 / math.log(2.0)), np.float32(1.5 * 2**23)
 _LN2_HIGH32, _LN2_LOW32 = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _LEAST32, _MOST32 = np.float32(-87.0), np.float32(88.0)
+# Up to here 1 + e^x is computed; beyond, its logarithm is x.
+_MOST_SUM32 = np.float32(80.0)
 _SQRT_HALF_BITS32, _ONE_BITS32, _MANTISSA32 = 0x3F3504F3, 0x3F800000, 0x007FFFFF
 _E = tuple(map(np.float32, (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)))
 _L = tuple(
@@ -195,3 +197,10 @@ def log1p32(x: Any) -> Any:
     # What the sum 1 + x has lost, first.
     lost = (x - (y - _ONE32)) / y
     return (f * z * p + k * _LN2_LOW32 - _HALF32 * z + lost + f) + k * _LN2_HIGH32
+
+
+@_inline
+def softplus32(x: Any) -> Any:
+    """Logarithm of 1 + e^x in single precision."""
+    capped = min(x, _MOST_SUM32)
+    return log1p32(exp32(capped)) + (x - capped)

@@ -42,7 +42,7 @@ def everybody(small_log: Events) -> History:
 
 @pytest.fixture(scope="module")
 def decay(everybody: History) -> DecayFit:
-    return DecayModel(rates=RATES).fit(everybody, sampling=Sampling(draws=400, tune=300, chains=2), random_seed=1)
+    return DecayModel(rates=RATES).fit(everybody, sampling=Sampling(draws=500, tune=300), random_seed=1)
 
 
 @pytest.fixture(scope="module")
