@@ -150,7 +150,7 @@ def _terms(
     log_weight: Singles,
     log_beta: Singles,
     rates: Singles,
-    count: float,
+    count: np.float32,
     age: Singles,
     shape: Singles,
     excess: Singles,
@@ -177,7 +177,7 @@ def _exponentiate(term: Singles, top: Singles, norm: Singles) -> None:
 
 
 @_loop
-def _pick(term: Singles, level: Singles, out: Integers) -> None:
+def _pick(term: Singles, level: Singles, out: NDArray[np.int32]) -> None:
     """Find the first rate at which the running sum of a draw's terms reaches its level; takes the levels down."""
     out[:] = 0
     for k in range(term.shape[0] - 1):
@@ -207,7 +207,7 @@ def _that_count(share: Singles) -> tuple[int, int]:
 
 
 @_loop
-def _row_sum(values: Singles, k: int) -> float:
+def _row_sum(values: Singles, k: int) -> np.float32:
     total = _ZERO
     for s in range(values.shape[1]):
         total += values[k, s]
@@ -233,7 +233,7 @@ def _p_return(share: Singles, left: Singles, decayed: Singles, shape: Singles) -
             # Where next to nothing is expected, the difference 1 - e^-x would lose its digits.
             rare = exponent * (_ONE - exponent * (_HALF - exponent * _SIXTH))
             own += share[k, s] * (rare if exponent < _RARE else _ONE - exp32(-exponent))
-        total += own
+        total += float(own)
     return total
 
 
@@ -245,7 +245,7 @@ def _p_silent(share: Singles, left: Singles, decayed: Singles, shape: Singles) -
         own = _ZERO
         for s in range(share.shape[1]):
             own += share[k, s] * exp32(-shape[s] * log1p32(left[k, s] * decayed[k]))
-        total += own
+        total += float(own)
     return total
 
 

@@ -169,7 +169,7 @@ class ReactivationModel:
         history : History, optional
             For ``interest="joint"`` alone: all users at the snapshots' cutoff, lapsed or not.
         sampling : Sampling, optional
-            Draws, warm-up, chains, cores; 4 chains of 500 draws after 200 warm-up draws unless told.
+            Draws, warm-up, chains, cores; 4 chains of 500 draws unless told.
         random_seed : int, optional
             The same seed gives the same fit on the same machine.
 

@@ -48,8 +48,8 @@ def test_without_nutpie_the_default_is_pymc(model, monkeypatch):
     ("options", "message"),
     [
         ({"chains": 1}, "chains must be at least 2, got 1: one chain cannot show that it converged"),
-        ({"draws": 0}, "draws and tune must be at least 1, got 0 and"),
-        ({"tune": -1}, "draws and tune must be at least 1, got .* and -1"),
+        ({"draws": 0}, "draws must be at least 1, got 0"),
+        ({"tune": -1}, "tune must be at least 1, got -1"),
         ({"sampler": "nutpi"}, "unknown sampler 'nutpi'; did you mean 'nutpie'"),
     ],
 )
