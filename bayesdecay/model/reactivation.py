@@ -114,6 +114,8 @@ class ReactivationModel:
     def __post_init__(self) -> None:
         if self.formula is not None and (self.features is not None or self.group is not None):
             raise ValueError("give either a formula or a list of features (with a group), not both")
+        for name in (name for name in self.features or () if "*" in name):
+            raise ValueError(f"features: {name!r} is a pattern; the columns of an embedding go in embedding={name!r}")
         if self.features is None and self.group is not None:
             raise ValueError("group goes with features; in a formula write (1 | segment)")
         for what, given, known in (

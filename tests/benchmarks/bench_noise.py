@@ -25,7 +25,7 @@ __all__ = ["main"]
 
 FEATURES = ["recency", "frequency", "tenure", "mean_amount"]
 NOISE, MOST_COST, EVERY = 200, 0.01, 3
-LEARNED, JUDGED = "1997-07-02", "1997-09-30"
+LEARNED, JUDGED = "1997-09-30", "1997-12-31"
 
 
 def main() -> None:

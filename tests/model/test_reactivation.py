@@ -254,6 +254,7 @@ def test_one_outcome_only_is_refused(past, fit, outcome):
     [
         ({"formula": "returned ~ interest", "features": ["recency"]}, "either a formula or a list of features"),
         ({"formula": "returned ~ interest", "group": "segment"}, "either a formula or a list of features"),
+        ({"features": ["interest", "emb_*"]}, r"'emb_\*' is a pattern; .* go in embedding='emb_\*'"),
         ({"group": "segment"}, r"in a formula write \(1 \| segment\)"),
         ({"interest": "plug-in"}, "did you mean 'plugin'"),
         ({"missing": "modell"}, "unknown way with missing features 'modell'; did you mean 'model'"),
