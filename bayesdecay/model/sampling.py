@@ -21,7 +21,7 @@ from bayesdecay.model.whitening import Whitening
 __all__ = ["FEW_PARAMETERS", "Sampling", "draw_posterior"]
 
 # Variables up to which the sampler learns their correlations as well as their scales.
-_MOST_CORRELATED = 100
+_MOST_CORRELATED = 250
 _SAMPLERS = ("nutpie", "pymc")
 _COORDINATE = "coordinate"
 # On CDNOW, 2,000 draws of the decay and the reactivation model have least effective sizes of 1,220 to 1,580 and 1,870

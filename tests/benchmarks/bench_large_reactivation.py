@@ -64,9 +64,9 @@ def _world(rows: int) -> tuple[Snapshots, DecayFit]:
     drawn = simulate(int(0.8 * rows), observed="240d", resolution="day", random_seed=1)
     log = read_events(drawn.events[["user", "time"]])
     some = summarize(log, at=CUTOFFS[0])
-    decay = DecayModel().fit(some.select(np.arange(min(len(some), 20_000))), random_seed=1)
+    decay = DecayModel().fit(some.over(some.table.slice(0, 20_000)), random_seed=1)
     past = snapshots(log, cutoffs=CUTOFFS, horizon="30d", lapsed_after="7d", features=["recency"])
-    past = past.select(np.arange(min(len(past), rows)))
+    past = past.select(np.arange(len(past)) < rows)
     rng = np.random.default_rng(2)
     x = rng.standard_normal((len(past), FEATURES))
     level = log_interest_draws(decay.population(1), past.histories.values(), 1)[:, 0]
