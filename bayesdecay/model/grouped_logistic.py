@@ -19,7 +19,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesdecay.model.logistic import _STEEPEST, NODE_WEIGHTS, NODES, _loop
+from bayesdecay.model.logistic import _STEEPEST, NODE_WEIGHTS, NODES, _add_product, _dot, _loop
 from bayesdecay.model.vector_math import exp, log
 
 __all__ = ["group_moments", "group_nodes", "grouped_logistic_loglik"]
@@ -67,7 +67,7 @@ def grouped_logistic_loglik(  # noqa: PLR0913 - five parameters and the data of 
     for g in range(starts.size - 1):
         share[:] = log_weights
         for i in range(starts[g], starts[g + 1]):
-            logit = offset[code[i]] + _product(coefficient, x[i])
+            logit = offset[code[i]] + _dot(coefficient, x[i])
             work[0] = logit + tau * nodes
             _at_nodes(work, slope, spread[pair[i]], level[i], sign[i], weight[i], share, along[i - starts[g]])
         value += _normalise(share)
@@ -81,7 +81,7 @@ def grouped_logistic_loglik(  # noqa: PLR0913 - five parameters and the data of 
                 d_slope += share[q] * own[1, q]
                 d_spread[pair[i]] += share[q] * own[2, q]
             d_offset[code[i]] += d_logit
-            _add_along(d_logit, x[i], d_coefficient)
+            _add_product(d_logit, x[i], d_coefficient)
     return value, d_coefficient, d_offset, d_slope, d_spread, d_tau
 
 
@@ -173,17 +173,3 @@ def _normalise(log_share: Floats) -> float:
     for q in range(log_share.size):
         log_share[q] /= norm
     return top + math.log(norm)
-
-
-@_loop
-def _product(coefficient: Floats, x: Floats) -> float:
-    total = 0.0
-    for f in range(x.size):
-        total += coefficient[f] * x[f]
-    return total
-
-
-@_loop
-def _add_along(step: float, x: Floats, gradient: Floats) -> None:
-    for f in range(x.size):
-        gradient[f] += step * x[f]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bayesdecay.model.vector_math import exp, exp32, log1p32, softplus32
 
-__all__ = ["count_activities", "draw_users", "exposures"]
+__all__ = ["count_activities", "draw_users", "exponentiate", "exposures"]
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -101,7 +101,7 @@ def draw_users(  # noqa: PLR0913 - the population's draws, the users' statistics
         _mix(interpolation, log_exposure[u], excess)
         _log_ratios(own_beta.ravel(), excess.ravel())
         _terms(own_weight, own_beta, rates32, count, age, shape, excess, term)
-        _exponentiate(term, top, norm)
+        exponentiate(term, top, norm)
         for s in range(n_samples):
             level[s] = norm[s] * rng.random()
         _pick(term, level, drawn)
@@ -162,8 +162,8 @@ def _terms(
 
 
 @_loop
-def _exponentiate(term: Singles, top: Singles, norm: Singles) -> None:
-    """Replace the terms by exp(term - top), ``top`` being a draw's greatest and ``norm`` its sum."""
+def exponentiate(term: Singles, top: Singles, norm: Singles) -> None:
+    """Replace the terms (rate, lane) by exp(term - top), ``top`` being a lane's greatest and ``norm`` its sum."""
     for s in range(top.size):
         top[s], norm[s] = term[0, s], _ZERO
     for k in range(term.shape[0]):

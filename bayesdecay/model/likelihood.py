@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesdecay.model.grid import Statistics
+from bayesdecay.model.kernel import exponentiate
 from bayesdecay.model.vector_math import exp32, softplus32
 
 __all__ = ["LANES", "marginal_loglik", "side_by_side"]
@@ -127,7 +128,7 @@ def marginal_loglik(  # noqa: PLR0913 - four parameters and the data of one pass
         _mix(at, slope_at, log_exposure[b], log_e, d_log_e)
         _ratios(log_e.ravel(), lane_beta.ravel(), excess.ravel(), share.ravel())
         _terms(lane_weight, lane_beta, rates32, age, count, total, excess, term)
-        _exponentiate(term, top, norm)
+        exponentiate(term, top, norm)
         for i in range(LANES):
             scale[i] = weight[b, i] / norm[i]
             value += weight[b, i] * (top[i] + math.log(norm[i]))
@@ -238,21 +239,6 @@ def _terms(
         rate = rates[k]
         for i in range(LANES):
             out[k, i] = log_weight[k, i] - count[i] * log_beta[k, i] - rate * age[i] - total[i] * excess[k, i]
-
-
-@_loop
-def _exponentiate(term: Singles, top: Singles, norm: Singles) -> None:
-    """Replace the terms by exp(term - top), ``top`` being a lane's greatest and ``norm`` its sum."""
-    for i in range(LANES):
-        top[i], norm[i] = term[0, i], _ZERO
-    for k in range(term.shape[0]):
-        for i in range(LANES):
-            top[i] = max(top[i], term[k, i])
-    for k in range(term.shape[0]):
-        for i in range(LANES):
-            term[k, i] = exp32(term[k, i] - top[i])
-        for i in range(LANES):
-            norm[i] += term[k, i]
 
 
 @_loop
