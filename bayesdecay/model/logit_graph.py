@@ -72,7 +72,15 @@ def coords(terms: Terms) -> dict[str, Any]:
     return found
 
 
-def linear(terms: Terms, design: Design, priors: Mapping[str, Prior], outcome: Outcome, *, sparse: bool) -> Linear:
+def linear(
+    terms: Terms,
+    design: Design,
+    priors: Mapping[str, Prior],
+    outcome: Outcome,
+    *,
+    sparse: bool = False,
+    beyond: tuple[Any, ...] = (),
+) -> Linear:
     """Make the coefficients, inside a PyMC model, and what they give for each row.
 
     Parameters
@@ -85,10 +93,12 @@ def linear(terms: Terms, design: Design, priors: Mapping[str, Prior], outcome: O
         Its size and share set the scale of a horseshoe.
     sparse : bool
         Whether the slopes have the horseshoe prior.
+    beyond : tuple of variables
+        Coefficients, each (column,), of columns that the design has behind the features.
     """
     intercept = variable(priors, "intercept")
     slope = _slopes(len(terms.slopes), priors, outcome, sparse=sparse)
-    coefficient = pt.concatenate([slope, pt.zeros(len(terms.labels) - len(terms.slopes))])
+    coefficient = pt.concatenate([slope, pt.zeros(len(terms.labels) - len(terms.slopes)), *beyond])
     of_interest = variable(priors, "slope_interest", fixed=None if terms.formula.interest else 0.0)
     by_group = {i: _bracket(terms, i, priors) for i, one in enumerate(terms.pooled) if not one.averaged}
     tau = None

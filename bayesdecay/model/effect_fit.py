@@ -1,0 +1,375 @@
+"""What a fit of the effect model says: each user's outcome under every arm, and the differences, with intervals.
+
+In: the posterior of :class:`~bayesdecay.model.effect_model.EffectModel` and users with the same features. Out: draws
+of what is to be expected of each user under each arm, some users at a time, and tables of them; no sampler is needed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from bayesdecay import names
+from bayesdecay.data.experiment import Experiment
+from bayesdecay.data.snapshots import Snapshots
+from bayesdecay.model.coefficients import Coefficients, patterns
+from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.latent_interest import log_interest_draws, shared_log_interest, slices
+from bayesdecay.model.posterior import Verdict, summary_table, thinned, verdict_of, write_tree
+from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.treated import Treatment
+from bayesdecay.model.uncertainty import DrawOptions
+
+__all__ = ["EffectFit", "levels_of"]
+
+Floats = NDArray[np.float64]
+Users = Experiment | Snapshots | pd.DataFrame
+
+# Posterior draws that the slices of a user's interest are made of.
+_DRAWS = 200
+# Numbers (rows times draws times arms) of one batch.
+_NUMBERS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectFit:
+    """Posterior of the effect model.
+
+    Parameters
+    ----------
+    idata : xarray.DataTree
+        Groups ``posterior`` (chain, draw) and ``sample_stats``; coefficients on the standardised scale.
+    """
+
+    idata: xr.DataTree
+
+    KIND = "effect"
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the sampler converged, and the figures behind it."""
+        return verdict_of(self.idata)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Formula, arms, outcome, priors and the data's terms, in plain values."""
+        return json.loads(self.idata.attrs["model"])
+
+    @property
+    def terms(self) -> Terms:
+        """The formula, with what it learned from the data of the fit."""
+        return Terms.from_dict(self.description["terms"])
+
+    @property
+    def treatment(self) -> Treatment:
+        """The arms, and what their effects vary with."""
+        return Treatment.from_dict(self.description["treatment"])
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """All arms, the control first."""
+        return (self.treatment.control, *self.treatment.arms)
+
+    @property
+    def causal(self) -> bool:
+        """Whether the arms were given at random, so that a difference between them is an effect."""
+        return bool(self.description["randomised"])
+
+    @property
+    def statement(self) -> str:
+        """What the differences between the arms are evidence of, in plain words."""
+        told = self.description
+        if self.causal:
+            return (
+                f"{told['outcome']}: what the contact itself changed, learned from {told['rows']:,} users who were "
+                "given their arm at random"
+            )
+        return (
+            f"{told['outcome']}: differences between {told['rows']:,} users who were NOT given their arm at random; "
+            "whoever was chosen may differ in ways the log does not show, so this is no evidence of an effect"
+        )
+
+    def summary(self, *, ci_prob: float = 0.9, allow_unconverged: bool = False) -> pd.DataFrame:
+        """Coefficients and effects with intervals, on the log-odds (of amounts: the logarithm), per standard deviation.
+
+        Raises
+        ------
+        NotConvergedError
+            If the fit did not converge and ``allow_unconverged`` is not set; then the table says so in a column.
+        """
+        self.verdict.require(allow_unconverged=allow_unconverged)
+        return summary_table(self.idata, self.verdict, ci_prob=ci_prob)
+
+    def draws(
+        self, users: Users, decay: DecayFit | None = None, *, options: DrawOptions | None = None
+    ) -> xr.DataArray:
+        """Draws of what is to be expected of each user under each arm: P(yes), or the expected amount.
+
+        Parameters
+        ----------
+        users : Experiment, Snapshots or DataFrame
+            With the features of the formula; of a DataFrame the ids are the column ``user`` or else the index.
+        decay : DecayFit, optional
+            Needed where interest is an input; then the users are snapshots at one cutoff.
+        options : DrawOptions, optional
+            Number of draws and seed.
+
+        Returns
+        -------
+        xarray.DataArray
+            Dimensions (sample, user, arm), the control first; dense: for as many users as memory takes.
+
+        Raises
+        ------
+        NotConvergedError
+            If the fit did not converge and ``options`` do not allow it.
+        DataError, ValueError
+            If a feature is missing or unknown, or interest is an input and its history is not given.
+        """
+        told = options or DrawOptions()
+        parts = [values for _, values in self.batches(users, decay, options=told)]
+        size = self._coefficients(told).size
+        values = np.concatenate(parts) if parts else np.empty((0, size, len(self.arms)))
+        dims = (names.USER, names.SAMPLE, names.ARM)
+        found = xr.DataArray(values, dims=dims, coords={names.USER: ids_of(users), names.ARM: list(self.arms)})
+        found.attrs |= {"statement": self.statement, "causal": int(self.causal)}
+        return found.rename(self.description["outcome"]).transpose(names.SAMPLE, names.USER, names.ARM)
+
+    def effects(
+        self,
+        users: Users,
+        decay: DecayFit | None = None,
+        *,
+        options: DrawOptions | None = None,
+        allow_observational: bool = False,
+    ) -> pd.DataFrame:
+        """Tell what each arm changes for each user.
+
+        Parameters
+        ----------
+        users, decay, options
+            As :meth:`draws`.
+        allow_observational : bool
+            Give the differences although the arms were not given at random; the column ``causal`` then says so.
+
+        Returns
+        -------
+        DataFrame
+            A row a user and arm: ``user``, ``arm``, ``untreated`` and ``treated``, the expected outcome, ``effect``,
+            their difference, each with ``_lower`` and ``_upper``, and ``p_positive``, P(effect > 0).
+
+        Raises
+        ------
+        ValueError
+            If the arms were not given at random and ``allow_observational`` is not set.
+        NotConvergedError, DataError
+            As :meth:`draws`.
+        """
+        self._require_causal(allow_observational=allow_observational)
+        told, ids = options or DrawOptions(), ids_of(users)
+        parts = [
+            _effect_rows(ids[rows], values, self.treatment.arms, told)
+            for rows, values in self.batches(users, decay, options=told)
+        ]
+        found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+        return self._marked(found, told)
+
+    def average_effects(
+        self,
+        users: Users,
+        decay: DecayFit | None = None,
+        *,
+        options: DrawOptions | None = None,
+        allow_observational: bool = False,
+    ) -> pd.DataFrame:
+        """Tell what each arm changes for these users on average, and how much its effect differs between them.
+
+        Returns
+        -------
+        DataFrame
+            A row an arm: ``effect``, the mean over the users, and ``spread``, the standard deviation of the users'
+            effects, each with ``_lower`` and ``_upper``, taken draw by draw.
+
+        Raises
+        ------
+        ValueError, NotConvergedError, DataError
+            As :meth:`effects`.
+        """
+        self._require_causal(allow_observational=allow_observational)
+        told, count, total, squares = options or DrawOptions(), 0, 0.0, 0.0
+        for rows, values in self.batches(users, decay, options=told):
+            effect = values[:, :, 1:] - values[:, :, :1]
+            count, total, squares = count + rows.size, total + effect.sum(axis=0), squares + (effect**2).sum(axis=0)
+        if not count:
+            raise ValueError("average_effects: there are no users to average over")
+        mean = total / count
+        spread = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+        columns = _with_bounds("effect", mean, told) | _with_bounds("spread", spread, told)
+        return self._marked(pd.DataFrame({names.ARM: list(self.treatment.arms), **columns}), told)
+
+    def batches(
+        self, users: Users, decay: DecayFit | None = None, *, options: DrawOptions | None = None
+    ) -> Iterator[tuple[NDArray[np.int64], Floats]]:
+        """Go through the users some at a time: their rows, and draws (row, sample, arm) as :meth:`draws` gives."""
+        told = options or DrawOptions()
+        self.verdict.require(allow_unconverged=told.allow_unconverged)
+        coefficients, effects = self._coefficients(told), _EffectDraws.of(self.idata, told.draws)
+        terms, treatment, table = self.terms, self.treatment, table_of(users)
+        unit, yes_or_no = self.description["unit"], self.description["yes_or_no"]
+        rng, step = np.random.default_rng(told.random_seed), max(_NUMBERS // (coefficients.size * len(self.arms)), 1)
+        level = self._level(users, decay, told, coefficients.size)
+        for start in range(0, len(table), step):
+            rows = np.arange(start, min(start + step, len(table)))
+            design = terms.design(table.iloc[rows], level[rows])
+            values = np.column_stack([np.ones(rows.size), treatment.moderating(terms, design)])
+            logit, amount = effects.predictors(coefficients, design, values, rng)
+            yield rows, expit(logit) if yes_or_no else unit * expit(logit) * np.exp(amount)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fit to ``.nc`` (NetCDF) or ``.zarr``; read it with :func:`bayesdecay.load`."""
+        return write_tree(self.idata, path)
+
+    def _coefficients(self, told: DrawOptions) -> Coefficients:
+        return Coefficients.of(self.idata, self.terms, told.draws)
+
+    def _level(self, users: Users, decay: DecayFit | None, told: DrawOptions, size: int) -> Floats:
+        """Log interest (row, sample) of each user at the cutoff, or one column of zeros where it is no input."""
+        if not self.terms.formula.interest:
+            return np.zeros((len(table_of(users)), 1))
+        snapshots, decay = _latent(users, decay)
+        population = decay.population(size, allow_unconverged=told.allow_unconverged)
+        return log_interest_draws(population, snapshots.histories.values(), told.random_seed)
+
+    def _require_causal(self, *, allow_observational: bool) -> None:
+        if not (self.causal or allow_observational):
+            raise ValueError(
+                f"{self.statement}. To see the differences all the same, marked as such, pass allow_observational=True"
+            )
+
+    def _marked(self, table: pd.DataFrame, told: DrawOptions) -> pd.DataFrame:
+        if not self.causal:
+            table["causal"] = False
+        if not self.verdict.converged:
+            table["converged"] = False
+        table.attrs |= {names.CI_PROB: told.ci_prob, "statement": self.statement}
+        return table
+
+    def _repr_html_(self) -> str:
+        table = self.summary(allow_unconverged=True).to_html(float_format="{:.3g}".format)
+        return f"<p>Effect fit of {self.statement}. {self.verdict}</p>{table}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _EffectDraws:
+    """Draws of effects: ``logit`` (sample, arm, 1 + moderator); ``amount`` (sample, 1 + arm, 1 + moderator) or None."""
+
+    logit: Floats
+    amount: Floats | None
+
+    @classmethod
+    def of(cls, tree: xr.DataTree, draws: int) -> _EffectDraws:
+        sample = thinned(tree["posterior"].to_dataset(), draws)
+        if "amount_effect" not in sample:
+            return cls(logit=_stacked(sample, "effect"), amount=None)
+        base = sample["amount_intercept"].to_numpy()[:, None, None]
+        if "amount_slope" in sample:
+            base = np.concatenate([base, sample["amount_slope"].to_numpy()[:, None, :]], axis=2)
+        return cls(
+            logit=_stacked(sample, "effect"), amount=np.concatenate([base, _stacked(sample, "amount_effect")], axis=1)
+        )
+
+    def predictors(
+        self, coefficients: Coefficients, design: Design, values: Floats, rng: np.random.Generator
+    ) -> tuple[Floats, Floats]:
+        """Logit and log amount (row, sample, 1 + arm), of the control first; ``values`` (row, 1 + moderator)."""
+        known = replace(design, pattern=np.zeros_like(design.pattern))
+        logit = coefficients.logit(known, rng)[:, :, None]
+        logit = np.concatenate([logit, logit + np.einsum("rm,sam->rsa", values, self.logit, optimize=True)], axis=2)
+        amount = np.zeros((1, 1, 1)) if self.amount is None else _cumulated(values, self.amount)
+        for rows, root in patterns(design):
+            beyond = rng.standard_normal((rows.size, coefficients.size, root.shape[1])) @ root.T
+            n_slopes = coefficients.slope.shape[1]
+            own = (beyond * coefficients.along(design, rows)).sum(axis=2)[:, :, None]
+            logit[rows] += own
+            logit[rows, :, 1:] += np.einsum("rsf,saf->rsa", beyond[:, :, :n_slopes], self.logit[:, :, 1 : 1 + n_slopes])
+            if self.amount is not None:
+                moved = np.einsum("rsf,saf->rsa", beyond[:, :, :n_slopes], self.amount[:, :, 1 : 1 + n_slopes])
+                moved[:, :, 1:] += moved[:, :, :1]
+                amount[rows] += moved
+        return logit, amount
+
+
+def levels_of(experiment: Experiment, decay: DecayFit | None, *, latent: bool, random_seed: int | None) -> Floats:
+    """Values (row, slice) of each row's log interest to learn from, one column of zeros where it is no input.
+
+    Raises
+    ------
+    ValueError
+        If interest is an input, and the decay fit or the users' histories are not given.
+    """
+    if not latent:
+        return np.zeros((len(experiment.table), 1))
+    snapshots, decay = _latent(experiment, decay)
+    return slices(shared_log_interest(decay.population(_DRAWS), snapshots, random_seed))
+
+
+def table_of(users: Users) -> pd.DataFrame:
+    """Rows of some users, with their features."""
+    return users if isinstance(users, pd.DataFrame) else users.table
+
+
+def ids_of(users: Users) -> NDArray[Any]:
+    """Ids of some users, in order."""
+    table = table_of(users)
+    return (table[names.USER] if names.USER in table else table.index).to_numpy()
+
+
+def _latent(users: Users, decay: DecayFit | None) -> tuple[Snapshots, DecayFit]:
+    snapshots = users.snapshots if isinstance(users, Experiment) else users
+    if decay is None or not isinstance(snapshots, Snapshots):
+        raise ValueError(
+            "interest is in the formula: give the decay fit, and users with their histories, which snapshots have"
+        )
+    return snapshots, decay
+
+
+def _stacked(sample: xr.Dataset, name: str) -> Floats:
+    """Effects (sample, arm, 1 + moderator): on an average user, then what each moderator adds."""
+    mean = sample[name].to_numpy()[:, :, None]
+    return np.concatenate([mean, sample[f"{name}_slope"].to_numpy()], axis=2) if f"{name}_slope" in sample else mean
+
+
+def _cumulated(values: Floats, amount: Floats) -> Floats:
+    """Log amounts (row, sample, 1 + arm): the control's, and each arm's on top of it."""
+    found = np.einsum("rm,sam->rsa", values, amount, optimize=True)
+    found[:, :, 1:] += found[:, :, :1]
+    return found
+
+
+def _effect_rows(ids: NDArray[Any], values: Floats, arms: tuple[str, ...], told: DrawOptions) -> pd.DataFrame:
+    """Rows of some users' table, from draws (row, sample, arm) of the outcome."""
+    untreated = np.broadcast_to(values[:, :, :1], values[:, :, 1:].shape)
+    columns: dict[str, Any] = {names.USER: np.repeat(ids, len(arms)), names.ARM: np.tile(arms, len(ids))}
+    for name, draws in (
+        ("untreated", untreated),
+        ("treated", values[:, :, 1:]),
+        ("effect", values[:, :, 1:] - untreated),
+    ):
+        columns |= {key: part.ravel() for key, part in _with_bounds(name, np.moveaxis(draws, 1, 0), told).items()}
+    columns["p_positive"] = (values[:, :, 1:] > untreated).mean(axis=1).ravel()
+    return pd.DataFrame(columns)
+
+
+def _with_bounds(name: str, draws: Floats, told: DrawOptions) -> dict[str, Floats]:
+    """Mean and interval over the first axis of draws."""
+    lower, upper = np.quantile(draws, told.tails, axis=0)
+    return dict(zip((name, *names.bounds(name)), (draws.mean(axis=0), lower, upper), strict=True))
