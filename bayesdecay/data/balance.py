@@ -75,7 +75,9 @@ class Balance:
         test = f"all together: chi-squared {self.statistic:.1f} on {self.df}, p = {self.p_value:.3g}"
         if not self.randomised:
             return f"{largest}; {test}. Nobody drew lots: a difference that no feature shows may be there as well."
-        kept = "as a fair draw would leave it" if self.p_value >= 0.01 else "a fair draw hardly leaves such a difference"
+        kept = (
+            "as a fair draw would leave it" if self.p_value >= 0.01 else "a fair draw hardly leaves such a difference"
+        )
         return f"{largest}; {test}: {kept}."
 
 

@@ -88,7 +88,8 @@ def read_experiment(
         raise TypeError("experiment: outcomes= and features= are lists of columns, with at least one outcome")
     roles = {"arm": arm} | ({"user": user} if user else {})
     _refuse_two_roles([*roles.values(), *outcomes, *features])
-    design = [entry for entry in propensity.values() if isinstance(entry, str)] if _is_mapping(propensity) else []
+    entries = propensity.values() if isinstance(propensity, Mapping) else ()
+    design = [entry for entry in entries if isinstance(entry, str)]
     frame = _frame(table, Columns(roles=roles, extra=(*outcomes, *features, *design)))
     checked = _checked(frame, arm=arm, user=user, outcomes=outcomes)
     arms, given = _arms(checked, control, arm)
@@ -103,10 +104,6 @@ def read_experiment(
         randomised=randomised,
         origin=origin,
     )
-
-
-def _is_mapping(propensity: Propensity) -> bool:
-    return isinstance(propensity, Mapping)
 
 
 def _refuse_two_roles(columns: Sequence[str]) -> None:

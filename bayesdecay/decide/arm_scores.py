@@ -84,8 +84,10 @@ def by_arm(experiment: Experiment, values: Any, what: str) -> Floats:
     found = np.asarray(experiment.aligned(values, what), dtype=float)
     expected = (len(experiment), len(experiment.arms))
     if found.shape != expected:
-        raise ValueError(f"{what} has the shape {found.shape}; expected {expected}, a column for each of the arms "
-                         f"{', '.join(map(str, experiment.arms))} in this order")
+        raise ValueError(
+            f"{what} has the shape {found.shape}; expected {expected}, a column for each of the arms "
+            f"{', '.join(map(str, experiment.arms))} in this order"
+        )
     if not np.isfinite(found).all():
         row = int(np.flatnonzero(~np.isfinite(found).all(axis=1))[0])
         raise ValueError(f"{what} is missing or infinite (the first is row {row}); give a number for each user and arm")

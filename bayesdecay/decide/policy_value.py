@@ -9,7 +9,8 @@ e_{A_i}(x_i)` and the worth :math:`v`,
 
     \text{inverse propensity} &: \tfrac1n \textstyle\sum_i w_i v y_i \\
     \text{self-normalised}    &: \textstyle\sum_i w_i v y_i / \sum_i w_i \\
-    \text{doubly robust}      &: \tfrac1n \textstyle\sum_i \big[\sum_a \pi_a(x_i) m_a(x_i) + w_i (v y_i - m_{A_i}(x_i))\big]
+    \text{doubly robust}      &: \tfrac1n \textstyle\sum_i \big[\sum_a \pi_a(x_i) m_a(x_i)
+                                 + w_i (v y_i - m_{A_i}(x_i))\big]
 
 each less the mean cost :math:`\frac1n \sum_i \sum_a \pi_a(x_i) c_a`, which is known and so not estimated by weights.
 
@@ -194,7 +195,9 @@ def policy_value(
     }
     weight = (weights(experiment) * chosen).sum(axis=1)
     return PolicyValue(
-        table=pd.DataFrame({name: _row(*of, ci_prob) for name, of in parts.items()}).T.rename_axis("method"),
+        table=pd.DataFrame(
+            {name: _row(own, nobody, top, ci_prob) for name, (own, nobody, top) in parts.items()}
+        ).T.rename_axis("method"),
         arms=pd.DataFrame(
             {arm: _row(each[:, a], each[:, 0], each[:, best], ci_prob) for a, arm in enumerate(experiment.arms)}
         ).T.rename_axis("arm"),
