@@ -28,6 +28,7 @@ import pandas as pd
 import pymc as pm
 from numpy.typing import NDArray
 
+from bayesdecay import names
 from bayesdecay.data.experiment import Experiment
 from bayesdecay.errors import DataError
 from bayesdecay.model import logit_graph
@@ -147,8 +148,8 @@ class EffectModel:
         value = self._checked(experiment, formula)
         level = levels_of(experiment, decay, latent=formula.interest, random_seed=random_seed)
         terms = Terms.learn(formula, experiment.table, level, missing=self.missing)
-        treatment = Treatment.of(terms, column=experiment.arm, control=experiment.control, arms=experiment.arms)
-        model = self.build(terms, treatment, terms.design(experiment.table, level), experiment.codes, value)
+        treatment = Treatment.of(terms, arms=experiment.arms)
+        model = self.build(terms, treatment, terms.design(experiment.table, level), experiment.given, value)
         density = Density.of(model)
         tree = draw_posterior(
             model,
@@ -174,13 +175,11 @@ class EffectModel:
 
     def _checked(self, experiment: Experiment, formula: Formula) -> Floats:
         """Outcomes (row,) as numbers, checked, and the formula checked against the experiment's columns."""
-        if self.outcome not in experiment.outcomes:
-            raise unknown_name("outcome", self.outcome, experiment.outcomes)
         parts = (formula.fixed, *(bracket.terms for bracket in formula.brackets))
         used = set().union(*(columns_of(read_terms(terms)) for terms in parts))
-        for name in sorted(used & {experiment.arm, *experiment.outcomes}):
+        for name in sorted(used & {names.ARM, *experiment.outcomes}):
             raise ValueError(f"formula: {name!r} is the arm or an outcome, known after the contact only; leave it out")
-        value = experiment.table[self.outcome].to_numpy(dtype=np.float64)
+        value = experiment.outcome(self.outcome)
         if (value < 0).any():
             raise DataError(
                 f"experiment: outcome {self.outcome!r} is below 0 in {int((value < 0).sum())} rows; an outcome is yes "

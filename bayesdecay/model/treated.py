@@ -11,7 +11,7 @@ an average user. Latent interest enters an effect by its posterior mean.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -31,20 +31,23 @@ Integers = NDArray[np.int64]
 class Treatment:
     """The arms of an experiment, and the features that their effects vary with.
 
-    ``column`` is that of the arms, ``control`` the arm that the ``arms`` are compared with; ``moderators`` are names of
-    features with a slope, and of interest.
+    ``control`` is the arm that the ``arms`` are compared with; ``moderators`` are names of features with a slope, and of
+    interest.
     """
 
-    column: str
     control: str
     arms: tuple[str, ...]
     moderators: tuple[str, ...]
 
     @classmethod
-    def of(cls, terms: Terms, *, column: str, control: str, arms: Sequence[str]) -> Treatment:
-        """Let the effects vary with all features that have a slope, and with interest if it is an input."""
+    def of(cls, terms: Terms, *, arms: Sequence[Hashable]) -> Treatment:
+        """Let the effects vary with all features that have a slope, and with interest if it is an input.
+
+        The first of the arms is the control.
+        """
         latent = (names.INTEREST,) if terms.formula.interest else ()
-        return cls(column=column, control=control, arms=tuple(arms), moderators=(*terms.slopes, *latent))
+        control, *others = map(str, arms)
+        return cls(control=control, arms=tuple(others), moderators=(*terms.slopes, *latent))
 
     def moderating(self, terms: Terms, design: Design) -> Floats:
         """Values (row, moderator) that the effects vary with."""
