@@ -155,6 +155,18 @@ def test_guesses_come_from_other_users():
     assert np.corrcoef(first[:, 0], made.table["x"])[0, 1] > 0.99
 
 
+def test_guesses_weigh_users_by_how_seldom_they_are_seen():
+    rng = np.random.default_rng(14)
+    x = rng.normal(size=20_000)
+    for p, y, slope in ((np.where(x > 0, 0.8, 0.2), x**2, 0.0), (np.where(abs(x) < 1, 0.8, 0.2), x, 1.0)):
+        # Among all users x and its square are not correlated; among those who were mailed they are.
+        frame = pd.DataFrame({"x": x, "y": y, "p": p, "q": 1 - p, "given": np.where(rng.random(x.size) < p, "a", "b")})
+        columns = {"arm": "given", "control": "b", "outcomes": ["y"], "features": ["x"]}
+        made = read_experiment(frame, **columns, propensity={"a": "p", "b": "q"})
+        guess = cross_fitted(made, made.outcome("y"), 0)
+        assert np.polyfit(x, guess[:, 1], 1)[0] == pytest.approx(slope, abs=0.1)
+
+
 def test_guess_without_features_is_the_mean_of_the_others():
     frame = pd.DataFrame({"given": ["a", "b"] * 50, "y": np.arange(100.0)})
     made = read_experiment(frame, arm="given", control="a", outcomes=["y"])

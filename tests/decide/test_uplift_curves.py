@@ -131,9 +131,11 @@ def test_large_effects_show_the_doubt_of_the_border():
     for _ in range(300):
         made, effect = two_arms(rng, 300, uplift=5.0)
         exact = np.column_stack([np.zeros(300), effect])
-        found.append(uplift_curve(made, effect, outcome="y", arm="mail", predictions=exact).at(0.3))
+        curve = uplift_curve(made, effect, outcome="y", arm="mail", predictions=exact)
+        found.append(pd.concat([curve.at(0.3), curve.coefficient]))
     rows = pd.DataFrame(found)
     assert rows["gain_se"].mean() == pytest.approx(rows["gain"].std(), rel=0.15)
+    assert rows["qini_se"].mean() == pytest.approx(rows["qini"].std(), rel=0.15)
 
 
 def test_random_scores_come_out_as_nothing():
