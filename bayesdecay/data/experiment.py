@@ -144,9 +144,9 @@ class Experiment:
             raise ValueError(f"{what} has several rows for the user {twice!r}; give each user one")
         rows = values.index.get_indexer(pd.Index(self.table[USER]))
         if (rows < 0).any():
-            lost = self.table[USER][rows < 0]
+            lost = self.table[USER][rows < 0].tolist()
             raise ValueError(
-                f"{what} has no row for {len(lost):,} users (such as {lost.iloc[0]!r}); its index must hold the users, "
+                f"{what} has no row for {len(lost):,} users (such as {lost[0]!r}); its index must hold the users, "
                 "or give an array in the order of the experiment's table"
             )
         return values.to_numpy()[rows]

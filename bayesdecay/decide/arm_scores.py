@@ -103,8 +103,8 @@ def cross_fitted(experiment: Experiment, outcome: Floats, random_seed: int | Non
     """Predict each user's outcome under each arm by regressions that have not seen the user.
 
     A least-squares line an arm on the standardized features, shrunk towards the arm's mean by a ridge, learnt from the
-    users of the other parts. It need not be right: it only takes scatter away. Without features, or with an arm of
-    fewer than two users in a part, it is the arm's mean over the other parts.
+    users of the other parts, weighted by their inverse propensity. It need not be right: it only takes scatter away.
+    Without features it is the arm's mean over the other parts; with fewer than two users of the arm there, over all.
 
     Returns
     -------
@@ -115,21 +115,24 @@ def cross_fitted(experiment: Experiment, outcome: Floats, random_seed: int | Non
     if experiment.features:
         x = standardized(encoded(experiment.covariates())[0])
     part = np.random.default_rng(random_seed).permutation(len(experiment)) % _PARTS
-    predicted = np.empty((len(experiment), len(experiment.arms)))
+    predicted, weight = np.empty((len(experiment), len(experiment.arms))), weights(experiment)
     overall = arm_means(experiment, outcome)
     for k in range(_PARTS):
         for place in range(len(experiment.arms)):
             inside = (part != k) & (experiment.given == place)
-            predicted[part == k, place] = _ridge(x[inside], outcome[inside], x[part == k], overall[place])
+            if inside.sum() < 2:
+                predicted[part == k, place] = overall[place]
+            else:
+                predicted[part == k, place] = _ridge(x[inside], outcome[inside], weight[inside, place], x[part == k])
     return predicted
 
 
-def _ridge(x: Floats, y: Floats, at: Floats, otherwise: float) -> Floats:
+def _ridge(x: Floats, y: Floats, weight: Floats, at: Floats) -> Floats:
     """Predict at new features by a ridge regression; the penalty is that of the share thought to be explained."""
-    if y.size < 2:
-        return np.full(len(at), otherwise)
-    middle = x.mean(axis=0)
+    weight = weight / weight.mean()
+    mean, middle = np.average(y, weights=weight), np.average(x, axis=0, weights=weight)
     centred = x - middle
+    weighted = weight[:, None] * centred
     penalty = x.shape[1] * (1 - _EXPLAINED) / _EXPLAINED
-    slopes = np.linalg.solve(centred.T @ centred + penalty * np.eye(x.shape[1]), centred.T @ (y - y.mean()))
-    return np.asarray(y.mean() + (at - middle) @ slopes)
+    slopes = np.linalg.solve(weighted.T @ centred + penalty * np.eye(x.shape[1]), weighted.T @ (y - mean))
+    return np.asarray(mean + (at - middle) @ slopes)

@@ -267,7 +267,9 @@ def _probabilities(experiment: Experiment, policy: Any) -> Floats:
         told = experiment.aligned(policy, "policy")
         places = pd.Index(experiment.arms).get_indexer(told)
         if (places < 0).any():
-            raise unknown_name("arm in the policy:", told[places < 0][0], map(str, experiment.arms))
+            raise unknown_name(
+                "arm in the policy:", np.asarray(told)[places < 0].tolist()[0], map(str, experiment.arms)
+            )
         return np.asarray(np.eye(arms)[places])
     probabilities = by_arm(experiment, policy, "policy")
     wrong = np.flatnonzero((probabilities < 0).any(axis=1) | (np.abs(probabilities.sum(axis=1) - 1) > 1e-6))

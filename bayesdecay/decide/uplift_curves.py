@@ -62,8 +62,8 @@ class UpliftCurve:
         ``random_lower``, ``random_upper``, between which the gain of a score without any worth lies at that share.
     coefficient : Series
         ``qini`` with ``_se``, ``_lower``, ``_upper``: the area between the gain and the straight line to its end, per
-        user [unit of the outcome]; times 10,000 it is the unit of our benchmarks. ``random_se`` is its standard
-        deviation over random orders, ``p_value`` the probability that such an order strays as far from 0.
+        user [unit of the outcome]. ``random_se`` is its standard deviation over random orders, ``p_value`` the chance
+        that such an order strays as far from 0.
     arm : hashable
         The arm, against the control.
     outcome : str
@@ -161,10 +161,13 @@ def uplift_curve(
 
     with :math:`\tau_q` the uplift at the border of the top; the second terms are there because other users would
     put that border elsewhere. A random order has mean :math:`q\,G(1)` and, drawn without replacement, variance
-    :math:`q (1 - q) S^2 / n` with :math:`S^2` the variance of :math:`\Gamma`. No bootstrap is needed.
+    :math:`q (1 - q) S^2 / n` with :math:`S^2` the variance of :math:`\Gamma`. No bootstrap is needed. All intervals are
+    normal: of spend that is zero for 99 % of the users, those of a share with some five buyers held the truth in 80 %
+    of simulated experiments where 90 % was said, those with 25 buyers in 88 %.
 
     Radcliffe's curve, :math:`Y_t(q)/N_t - Y_c(q)/N_t \cdot N_t(q)/N_c(q)`, differs from this one by chance alone:
-    by how unevenly the arms fell into the top.
+    by how unevenly the arms fell into the top. Programs that count increments among the treated but divide by the users
+    of both arms show a Qini coefficient of this one times the treated's share of them: a half, in equal arms.
     """
     check_share(ci_prob, "ci_prob")
     place = treated(experiment, arm)

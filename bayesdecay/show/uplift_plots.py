@@ -58,7 +58,10 @@ def plot_uplift_calibration(calibration: UpliftCalibration, *, ax: Axes | None =
         (ideal,) = axes.plot([min(ends), max(ends)], [min(ends), max(ends)], color=QUIET, linestyle="--", linewidth=1)
         marks: list[Any] = [ideal]
         names = ["as predicted"]
-        for inside, face, name in ((table["covered"], ACCENT, "as wide as said"), (~table["covered"], "white", "off")):
+        for inside, face, name in (
+            (table["covered"], ACCENT, "in its predictive interval"),
+            (~table["covered"], "white", "outside"),
+        ):
             if inside.any():
                 marks.append(_points(axes, table[inside], face))
                 names.append(name)
