@@ -21,7 +21,7 @@ HORSESHOE = "horseshoe"
 PLAIN_SLOPE = "plain_slope"
 
 # How sharply the transform turns from log(1 - rho) to the wall at rho = 0; 4 keeps the turn below rho = 0.3.
-_SHARPNESS = 4.0
+_SHARPNESS = 16.0
 
 
 def variable(
