@@ -104,10 +104,10 @@ class EffectModel:
         priors = with_changes(EFFECT_PRIORS, self.priors)
         labels = {"arm": treatment.arms} | ({"moderator": treatment.moderators} if treatment.moderators else {})
         wide, happened, weight = treatment.design(terms, design, arm).merged(value > 0)
-        outcome = Outcome(returned=happened, weight=weight)
+        outcome, plain = Outcome(returned=happened, weight=weight), np.zeros(len(terms.slopes), dtype=bool)
         with pm.Model(coords=logit_graph.coords(terms) | labels) as model:
             effects = _effects(priors, varying=bool(treatment.moderators))
-            found = logit_graph.linear(terms, wide, priors, outcome, beyond=(effects.ravel(),))
+            found = logit_graph.linear(terms, wide, priors, outcome, plain, beyond=(effects.ravel(),))
             logit_graph.add_loglik(found, terms, wide, outcome)
             if not _yes_or_no(value):
                 some = value > 0
