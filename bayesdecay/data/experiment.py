@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bayesdecay.data.balance import Balance, balance, overlap
 from bayesdecay.data.card import card
+from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.errors import unknown_name
 from bayesdecay.names import ARM, USER
 
@@ -43,6 +44,8 @@ class Experiment:
         Whether lots were drawn.
     origin : str
         Where the propensities are from: ``"observed shares"``, ``"design"`` or ``"estimated"``.
+    snapshots : Snapshots or None
+        The same users in the same order with their histories, if it was read from snapshots.
     """
 
     table: pd.DataFrame
@@ -53,6 +56,7 @@ class Experiment:
     propensity: NDArray[np.float64]
     randomised: bool
     origin: str
+    snapshots: Snapshots | None = None
 
     def __len__(self) -> int:
         """Count the users."""
@@ -170,7 +174,8 @@ class Experiment:
         if not counts.all():
             raise ValueError(f"experiment: the arm {self.arms[counts.argmin()]!r} is left without users; keep more")
         table = self.table[keep].reset_index(drop=True)
-        return replace(self, table=table, given=self.given[keep], propensity=self.propensity[keep])
+        snapshots = self.snapshots and self.snapshots.select(keep)
+        return replace(self, table=table, given=self.given[keep], propensity=self.propensity[keep], snapshots=snapshots)
 
     def summary(self) -> pd.DataFrame:
         """Count the users and give the mean of each outcome, a row an arm."""

@@ -20,6 +20,7 @@ from bayesdecay.data.covariates import encoded, standardized
 from bayesdecay.data.experiment import Experiment
 from bayesdecay.data.frames import arrow_columns
 from bayesdecay.data.propensity import designed, estimated, observed_shares
+from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.data.source import Columns, open_source
 from bayesdecay.data.sql import fetch, identifier
 from bayesdecay.errors import DataError, unknown_name
@@ -47,8 +48,9 @@ def read_experiment(
 
     Parameters
     ----------
-    table : path, pandas, polars or Arrow table, or DuckDB relation
-        One row a user.
+    table : path, pandas, polars or Arrow table, DuckDB relation, or Snapshots
+        One row a user. Snapshots at one cutoff, with the arm as a brought column and ``returned`` among the outcomes,
+        bring the users' histories, so that their interest may count.
     arm : str
         Column of what the user was given.
     control : hashable
@@ -76,6 +78,8 @@ def read_experiment(
         If the table is none, a column is not there or is named for two things, or the control is no arm.
     DataError
         If values are missing, a user is there twice, or propensities are no probabilities.
+    LeakageError
+        If the outcomes of snapshots are not wholly observed yet.
 
     Examples
     --------
@@ -86,6 +90,9 @@ def read_experiment(
     """
     if isinstance(outcomes, str) or isinstance(features, str) or not outcomes:
         raise TypeError("experiment: outcomes= and features= are lists of columns, with at least one outcome")
+    snapshots = table if isinstance(table, Snapshots) else None
+    if snapshots is not None:
+        table, user = _at_one_cutoff(snapshots), user or USER
     roles = {"arm": arm} | ({"user": user} if user else {})
     _refuse_two_roles([*roles.values(), *outcomes, *features])
     entries = propensity.values() if isinstance(propensity, Mapping) else ()
@@ -103,7 +110,17 @@ def read_experiment(
         propensity=probability,
         randomised=randomised,
         origin=origin,
+        snapshots=snapshots,
     )
+
+
+def _at_one_cutoff(snapshots: Snapshots) -> pd.DataFrame:
+    """Rows of snapshots whose outcomes are wholly observed."""
+    if len(snapshots.histories) != 1:
+        raise ValueError(
+            f"experiment: snapshots at {len(snapshots.histories)} cutoffs; give those at the cutoff of the experiment"
+        )
+    return snapshots.training().table
 
 
 def _refuse_two_roles(columns: Sequence[str]) -> None:

@@ -159,7 +159,7 @@ class Coefficients:
         return found
 
     def along(self, design: Design, rows: Integers) -> Floats:
-        """Coefficients (row or 1, sample, feature) that rows with missing features have; 1 where all rows share them."""
+        """Coefficients (row or 1, sample, feature) of rows with missing features; 1 where all rows share them."""
         found = np.zeros((1, self.size, design.root.shape[2]))
         found[0, :, : self.slope.shape[1]] = self.slope
         varying = {i: own for i, own in enumerate(self.groups) if isinstance(own, GroupDraws) and own.slope.shape[2]}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +21,19 @@ from scipy.special import expit
 from bayesdecay import names
 from bayesdecay.data.experiment import Experiment
 from bayesdecay.data.snapshots import Snapshots
-from bayesdecay.model.coefficients import Coefficients, patterns
+from bayesdecay.model.coefficients import Coefficients
 from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.effect_draws import EffectDraws
 from bayesdecay.model.latent_interest import log_interest_draws, shared_log_interest, slices
-from bayesdecay.model.posterior import Verdict, summary_table, thinned, verdict_of, write_tree
-from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.posterior import Verdict, summary_table, verdict_of, write_tree
+from bayesdecay.model.terms import Terms
 from bayesdecay.model.treated import Treatment
 from bayesdecay.model.uncertainty import DrawOptions
 
 __all__ = ["EffectFit", "levels_of"]
 
 Floats = NDArray[np.float64]
-Users = Experiment | Snapshots | pd.DataFrame
+type Users = Experiment | Snapshots | pd.DataFrame
 
 # Posterior draws that the slices of a user's interest are made of.
 _DRAWS = 200
@@ -109,9 +110,7 @@ class EffectFit:
         self.verdict.require(allow_unconverged=allow_unconverged)
         return summary_table(self.idata, self.verdict, ci_prob=ci_prob)
 
-    def draws(
-        self, users: Users, decay: DecayFit | None = None, *, options: DrawOptions | None = None
-    ) -> xr.DataArray:
+    def draws(self, users: Users, decay: DecayFit | None = None, *, options: DrawOptions | None = None) -> xr.DataArray:
         """Draws of what is to be expected of each user under each arm: P(yes), or the expected amount.
 
         Parameters
@@ -205,7 +204,8 @@ class EffectFit:
             As :meth:`effects`.
         """
         self._require_causal(allow_observational=allow_observational)
-        told, count, total, squares = options or DrawOptions(), 0, 0.0, 0.0
+        told, count = options or DrawOptions(), 0
+        total = squares = np.zeros((1, len(self.treatment.arms)))
         for rows, values in self.batches(users, decay, options=told):
             effect = values[:, :, 1:] - values[:, :, :1]
             count, total, squares = count + rows.size, total + effect.sum(axis=0), squares + (effect**2).sum(axis=0)
@@ -222,7 +222,7 @@ class EffectFit:
         """Go through the users some at a time: their rows, and draws (row, sample, arm) as :meth:`draws` gives."""
         told = options or DrawOptions()
         self.verdict.require(allow_unconverged=told.allow_unconverged)
-        coefficients, effects = self._coefficients(told), _EffectDraws.of(self.idata, told.draws)
+        coefficients, effects = self._coefficients(told), EffectDraws.of(self.idata, told.draws)
         terms, treatment, table = self.terms, self.treatment, table_of(users)
         unit, yes_or_no = self.description["unit"], self.description["yes_or_no"]
         rng, step = np.random.default_rng(told.random_seed), max(_NUMBERS // (coefficients.size * len(self.arms)), 1)
@@ -268,46 +268,6 @@ class EffectFit:
         return f"<p>Effect fit of {self.statement}. {self.verdict}</p>{table}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _EffectDraws:
-    """Draws of effects: ``logit`` (sample, arm, 1 + moderator); ``amount`` (sample, 1 + arm, 1 + moderator) or None."""
-
-    logit: Floats
-    amount: Floats | None
-
-    @classmethod
-    def of(cls, tree: xr.DataTree, draws: int) -> _EffectDraws:
-        sample = thinned(tree["posterior"].to_dataset(), draws)
-        if "amount_effect" not in sample:
-            return cls(logit=_stacked(sample, "effect"), amount=None)
-        base = sample["amount_intercept"].to_numpy()[:, None, None]
-        if "amount_slope" in sample:
-            base = np.concatenate([base, sample["amount_slope"].to_numpy()[:, None, :]], axis=2)
-        return cls(
-            logit=_stacked(sample, "effect"), amount=np.concatenate([base, _stacked(sample, "amount_effect")], axis=1)
-        )
-
-    def predictors(
-        self, coefficients: Coefficients, design: Design, values: Floats, rng: np.random.Generator
-    ) -> tuple[Floats, Floats]:
-        """Logit and log amount (row, sample, 1 + arm), of the control first; ``values`` (row, 1 + moderator)."""
-        known = replace(design, pattern=np.zeros_like(design.pattern))
-        logit = coefficients.logit(known, rng)[:, :, None]
-        logit = np.concatenate([logit, logit + np.einsum("rm,sam->rsa", values, self.logit, optimize=True)], axis=2)
-        amount = np.zeros((1, 1, 1)) if self.amount is None else _cumulated(values, self.amount)
-        for rows, root in patterns(design):
-            beyond = rng.standard_normal((rows.size, coefficients.size, root.shape[1])) @ root.T
-            n_slopes = coefficients.slope.shape[1]
-            own = (beyond * coefficients.along(design, rows)).sum(axis=2)[:, :, None]
-            logit[rows] += own
-            logit[rows, :, 1:] += np.einsum("rsf,saf->rsa", beyond[:, :, :n_slopes], self.logit[:, :, 1 : 1 + n_slopes])
-            if self.amount is not None:
-                moved = np.einsum("rsf,saf->rsa", beyond[:, :, :n_slopes], self.amount[:, :, 1 : 1 + n_slopes])
-                moved[:, :, 1:] += moved[:, :, :1]
-                amount[rows] += moved
-        return logit, amount
-
-
 def levels_of(experiment: Experiment, decay: DecayFit | None, *, latent: bool, random_seed: int | None) -> Floats:
     """Values (row, slice) of each row's log interest to learn from, one column of zeros where it is no input.
 
@@ -330,7 +290,7 @@ def table_of(users: Users) -> pd.DataFrame:
 def ids_of(users: Users) -> NDArray[Any]:
     """Ids of some users, in order."""
     table = table_of(users)
-    return (table[names.USER] if names.USER in table else table.index).to_numpy()
+    return np.asarray(table.get(names.USER, table.index))
 
 
 def _latent(users: Users, decay: DecayFit | None) -> tuple[Snapshots, DecayFit]:
@@ -340,19 +300,6 @@ def _latent(users: Users, decay: DecayFit | None) -> tuple[Snapshots, DecayFit]:
             "interest is in the formula: give the decay fit, and users with their histories, which snapshots have"
         )
     return snapshots, decay
-
-
-def _stacked(sample: xr.Dataset, name: str) -> Floats:
-    """Effects (sample, arm, 1 + moderator): on an average user, then what each moderator adds."""
-    mean = sample[name].to_numpy()[:, :, None]
-    return np.concatenate([mean, sample[f"{name}_slope"].to_numpy()], axis=2) if f"{name}_slope" in sample else mean
-
-
-def _cumulated(values: Floats, amount: Floats) -> Floats:
-    """Log amounts (row, sample, 1 + arm): the control's, and each arm's on top of it."""
-    found = np.einsum("rm,sam->rsa", values, amount, optimize=True)
-    found[:, :, 1:] += found[:, :, :1]
-    return found
 
 
 def _effect_rows(ids: NDArray[Any], values: Floats, arms: tuple[str, ...], told: DrawOptions) -> pd.DataFrame:

@@ -26,11 +26,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pymc as pm
+import pytensor.tensor as pt
 from numpy.typing import NDArray
 
 from bayesdecay import names
 from bayesdecay.data.experiment import Experiment
-from bayesdecay.errors import DataError
+from bayesdecay.errors import DataError, unknown_name
 from bayesdecay.model import logit_graph
 from bayesdecay.model.amount import add_amount
 from bayesdecay.model.decay import DecayFit
@@ -47,11 +48,13 @@ from bayesdecay.model.terms import Design, Terms
 from bayesdecay.model.treated import Treatment
 from bayesdecay.model.variables import OFFSET, variable
 from bayesdecay.model.whitening import Whitening
-from bayesdecay.errors import unknown_name
 
 __all__ = ["EffectModel"]
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+# The spread of effects lies near 0 where they hardly differ, a narrow place that takes more draws than usual.
+_SAMPLING = Sampling(draws=1_000, tune=300)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,11 +102,11 @@ class EffectModel:
         """Tidy table of the priors in force, each with its reason."""
         return priors_table(with_changes(EFFECT_PRIORS, self.priors))
 
-    def build(self, terms: Terms, treatment: Treatment, design: Design, arm: NDArray[np.int64], value: Floats) -> pm.Model:
-        """Build the PyMC model of rows that were given ``arm`` and had the outcome ``value``; samples nothing."""
+    def build(self, terms: Terms, design: Design, treatment: Treatment, given: Integers, value: Floats) -> pm.Model:
+        """Build the PyMC model of rows that were ``given`` an arm and had the outcome ``value``; samples nothing."""
         priors = with_changes(EFFECT_PRIORS, self.priors)
         labels = {"arm": treatment.arms} | ({"moderator": treatment.moderators} if treatment.moderators else {})
-        wide, happened, weight = treatment.design(terms, design, arm).merged(value > 0)
+        wide, happened, weight = treatment.design(terms, design, given).merged(value > 0)
         outcome, plain = Outcome(returned=happened, weight=weight), np.zeros(len(terms.slopes), dtype=bool)
         with pm.Model(coords=logit_graph.coords(terms) | labels) as model:
             effects = _effects(priors, varying=bool(treatment.moderators))
@@ -111,8 +114,8 @@ class EffectModel:
             logit_graph.add_loglik(found, terms, wide, outcome)
             if not _yes_or_no(value):
                 some = value > 0
-                given = (arm[some, None] == np.arange(1, len(treatment.arms) + 1)).astype(float)
-                add_amount(treatment.moderating(terms, design)[some], given, value[some] / value[some].mean(), priors)
+                treated = (given[some, None] == np.arange(1, len(treatment.arms) + 1)).astype(float)
+                add_amount(treatment.moderating(terms, design)[some], treated, value[some] / value[some].mean(), priors)
         return model
 
     def fit(
@@ -132,7 +135,7 @@ class EffectModel:
         decay : DecayFit, optional
             Gives each user's interest; needed where ``interest`` is in the formula.
         sampling : Sampling, optional
-            Draws, warm-up, chains, cores; 4 chains of 500 draws unless told.
+            Draws, warm-up, chains, cores; 4 chains of 1,000 draws unless told.
         random_seed : int, optional
             The same seed gives the same fit on the same machine.
 
@@ -149,11 +152,11 @@ class EffectModel:
         level = levels_of(experiment, decay, latent=formula.interest, random_seed=random_seed)
         terms = Terms.learn(formula, experiment.table, level, missing=self.missing)
         treatment = Treatment.of(terms, arms=experiment.arms)
-        model = self.build(terms, treatment, terms.design(experiment.table, level), experiment.given, value)
+        model = self.build(terms, terms.design(experiment.table, level), treatment, experiment.given, value)
         density = Density.of(model)
         tree = draw_posterior(
             model,
-            sampling or Sampling(),
+            sampling or _SAMPLING,
             density=density if density.start.size <= FEW_PARAMETERS else None,
             whitening=Whitening.of(density, bent_by="slope_interest" if formula.interest else None),
             random_seed=random_seed,
@@ -169,9 +172,7 @@ class EffectModel:
             "priors": {name: asdict(prior) for name, prior in with_changes(EFFECT_PRIORS, self.priors).items()},
             "rows": int(value.size),
         }
-        return EffectFit(
-            idata=labelled(tree, kind=EffectFit.KIND, model=description, verdict=Verdict.of(tree))
-        )
+        return EffectFit(idata=labelled(tree, kind=EffectFit.KIND, model=description, verdict=Verdict.of(tree)))
 
     def _checked(self, experiment: Experiment, formula: Formula) -> Floats:
         """Outcomes (row,) as numbers, checked, and the formula checked against the experiment's columns."""
@@ -195,8 +196,6 @@ class EffectModel:
 
 def _effects(priors: Mapping[str, Prior], *, varying: bool) -> Any:
     """Effects (arm, 1 + moderator): on an average user, and what one standard deviation of each moderator adds."""
-    import pytensor.tensor as pt
-
     effect = variable(priors, "effect", dims="arm")
     if not varying:
         return effect[:, None]

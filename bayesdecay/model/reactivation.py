@@ -199,7 +199,14 @@ class ReactivationModel:
         population = decay.population(_DRAWS, allow_unconverged=allow_unconverged)
         drawn = shared_log_interest(population, snapshots, random_seed)
         log_interest = log_mean(drawn) if self.interest == "plugin" else slices(drawn)
-        terms = Terms.learn(self.parsed(), table, log_interest, missing=self.missing, embedding=self.embedding, computed=snapshots.features)
+        terms = Terms.learn(
+            self.parsed(),
+            table,
+            log_interest,
+            missing=self.missing,
+            embedding=self.embedding,
+            computed=snapshots.features,
+        )
         design = terms.design(table, log_interest)
         if self.interest == "joint":
             model = build_joint(self, terms, design, snapshots, decay, history)

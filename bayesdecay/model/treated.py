@@ -31,8 +31,8 @@ Integers = NDArray[np.int64]
 class Treatment:
     """The arms of an experiment, and the features that their effects vary with.
 
-    ``control`` is the arm that the ``arms`` are compared with; ``moderators`` are names of features with a slope, and of
-    interest.
+    ``control`` is the arm that the ``arms`` are compared with; ``moderators`` are names of features with a slope, and
+    of interest.
     """
 
     control: str

@@ -69,8 +69,7 @@ class Whitening:
         mode is at nothing.
         """
         spread, horseshoe, offset = (
-            np.array([rule(name) for name in density.owner])
-            for rule in (is_spread, is_horseshoe, is_group_offset)
+            np.array([rule(name) for name in density.owner]) for rule in (is_spread, is_horseshoe, is_group_offset)
         )
         moves = ~(spread | horseshoe)
         joint = moves & ~(offset & (density.start.size > _MOST_CORRELATED))
