@@ -30,6 +30,7 @@ class EffectDraws:
 
     @classmethod
     def of(cls, tree: xr.DataTree, draws: int) -> EffectDraws:
+        """Take at most ``draws`` of a fit's posterior, as :meth:`Coefficients.of` does."""
         sample = thinned(tree["posterior"].to_dataset(), draws)
         if "amount_effect" not in sample:
             return cls(logit=_stacked(sample, "effect"), amount=None)

@@ -53,8 +53,6 @@ __all__ = ["EffectModel"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-# The spread of effects lies near 0 where they hardly differ, a narrow place that takes more draws than usual.
-_SAMPLING = Sampling(draws=1_000, tune=300)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +154,7 @@ class EffectModel:
         density = Density.of(model)
         tree = draw_posterior(
             model,
-            sampling or _SAMPLING,
+            sampling or Sampling(),
             density=density if density.start.size <= FEW_PARAMETERS else None,
             whitening=Whitening.of(density, bent_by="slope_interest" if formula.interest else None),
             random_seed=random_seed,

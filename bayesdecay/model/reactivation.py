@@ -176,7 +176,7 @@ class ReactivationModel:
         history : History, optional
             For ``interest="joint"`` alone: all users at the snapshots' cutoff, lapsed or not.
         sampling : Sampling, optional
-            Draws, warm-up, chains, cores; 4 chains of 500 draws unless told.
+            Draws, warm-up, chains, cores; 4 chains of 500 draws, with groups or a horseshoe 1,000, unless told.
         random_seed : int, optional
             The same seed gives the same fit on the same machine.
 
