@@ -19,24 +19,18 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from bayesdecay import names
-from bayesdecay.data.experiment import Experiment
-from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.model.coefficients import Coefficients
 from bayesdecay.model.decay import DecayFit
 from bayesdecay.model.effect_draws import EffectDraws
-from bayesdecay.model.latent_interest import log_interest_draws, shared_log_interest, slices
 from bayesdecay.model.posterior import Verdict, summary_table, verdict_of, write_tree
 from bayesdecay.model.terms import Terms
 from bayesdecay.model.treated import Treatment
+from bayesdecay.model.treated_users import Users, ids_of, interest_of, table_of
 from bayesdecay.model.uncertainty import DrawOptions
 
-__all__ = ["EffectFit", "levels_of"]
+__all__ = ["EffectFit"]
 
 Floats = NDArray[np.float64]
-type Users = Experiment | Snapshots | pd.DataFrame
-
-# Posterior draws that the slices of a user's interest are made of.
-_DRAWS = 200
 # Numbers (rows times draws times arms) of one batch.
 _NUMBERS = 2_000_000
 
@@ -136,7 +130,7 @@ class EffectFit:
         """
         told = options or DrawOptions()
         parts = [values for _, values in self.batches(users, decay, options=told)]
-        size = self._coefficients(told).size
+        size = self._size(told, decay if self.terms.formula.interest else None)
         values = np.concatenate(parts) if parts else np.empty((0, size, len(self.arms)))
         dims = (names.USER, names.SAMPLE, names.ARM)
         found = xr.DataArray(values, dims=dims, coords={names.USER: ids_of(users), names.ARM: list(self.arms)})
@@ -222,11 +216,13 @@ class EffectFit:
         """Go through the users some at a time: their rows, and draws (row, sample, arm) as :meth:`draws` gives."""
         told = options or DrawOptions()
         self.verdict.require(allow_unconverged=told.allow_unconverged)
-        coefficients, effects = self._coefficients(told), EffectDraws.of(self.idata, told.draws)
         terms, treatment, table = self.terms, self.treatment, table_of(users)
+        latent = interest_of(users, decay) if terms.formula.interest else None
+        size = self._size(told, decay if latent else None)
+        coefficients, effects = Coefficients.of(self.idata, terms, size), EffectDraws.of(self.idata, size)
+        level = np.zeros((len(table), 1)) if latent is None else latent.draws(size, told)
         unit, yes_or_no = self.description["unit"], self.description["yes_or_no"]
         rng, step = np.random.default_rng(told.random_seed), max(_NUMBERS // (coefficients.size * len(self.arms)), 1)
-        level = self._level(users, decay, told, coefficients.size)
         for start in range(0, len(table), step):
             rows = np.arange(start, min(start + step, len(table)))
             design = terms.design(table.iloc[rows], level[rows])
@@ -238,16 +234,10 @@ class EffectFit:
         """Write the fit to ``.nc`` (NetCDF) or ``.zarr``; read it with :func:`bayesdecay.load`."""
         return write_tree(self.idata, path)
 
-    def _coefficients(self, told: DrawOptions) -> Coefficients:
-        return Coefficients.of(self.idata, self.terms, told.draws)
-
-    def _level(self, users: Users, decay: DecayFit | None, told: DrawOptions, size: int) -> Floats:
-        """Log interest (row, sample) of each user at the cutoff, or one column of zeros where it is no input."""
-        if not self.terms.formula.interest:
-            return np.zeros((len(table_of(users)), 1))
-        snapshots, decay = _latent(users, decay)
-        population = decay.population(size, allow_unconverged=told.allow_unconverged)
-        return log_interest_draws(population, snapshots.histories.values(), told.random_seed)
+    def _size(self, told: DrawOptions, decay: DecayFit | None) -> int:
+        """How many draws there are: as many as asked for, if each of the fits has so many."""
+        sizes = [fit.idata["posterior"].sizes for fit in (self, decay) if fit is not None]
+        return min(told.draws, *(int(own[names.CHAIN] * own[names.DRAW]) for own in sizes))
 
     def _require_causal(self, *, allow_observational: bool) -> None:
         if not (self.causal or allow_observational):
@@ -266,40 +256,6 @@ class EffectFit:
     def _repr_html_(self) -> str:
         table = self.summary(allow_unconverged=True).to_html(float_format="{:.3g}".format)
         return f"<p>Effect fit of {self.statement}. {self.verdict}</p>{table}"
-
-
-def levels_of(experiment: Experiment, decay: DecayFit | None, *, latent: bool, random_seed: int | None) -> Floats:
-    """Values (row, slice) of each row's log interest to learn from, one column of zeros where it is no input.
-
-    Raises
-    ------
-    ValueError
-        If interest is an input, and the decay fit or the users' histories are not given.
-    """
-    if not latent:
-        return np.zeros((len(experiment.table), 1))
-    snapshots, decay = _latent(experiment, decay)
-    return slices(shared_log_interest(decay.population(_DRAWS), snapshots, random_seed))
-
-
-def table_of(users: Users) -> pd.DataFrame:
-    """Rows of some users, with their features."""
-    return users if isinstance(users, pd.DataFrame) else users.table
-
-
-def ids_of(users: Users) -> NDArray[Any]:
-    """Ids of some users, in order."""
-    table = table_of(users)
-    return np.asarray(table.get(names.USER, table.index))
-
-
-def _latent(users: Users, decay: DecayFit | None) -> tuple[Snapshots, DecayFit]:
-    snapshots = users.snapshots if isinstance(users, Experiment) else users
-    if decay is None or not isinstance(snapshots, Snapshots):
-        raise ValueError(
-            "interest is in the formula: give the decay fit, and users with their histories, which snapshots have"
-        )
-    return snapshots, decay
 
 
 def _effect_rows(ids: NDArray[Any], values: Floats, arms: tuple[str, ...], told: DrawOptions) -> pd.DataFrame:

@@ -36,7 +36,7 @@ from bayesdecay.model import logit_graph
 from bayesdecay.model.amount import add_amount
 from bayesdecay.model.decay import DecayFit
 from bayesdecay.model.density import Density
-from bayesdecay.model.effect_fit import EffectFit, levels_of
+from bayesdecay.model.effect_fit import EffectFit
 from bayesdecay.model.expression import columns_of, read_terms
 from bayesdecay.model.formula import Formula
 from bayesdecay.model.logit_graph import Outcome
@@ -46,6 +46,7 @@ from bayesdecay.model.prior import EFFECT_PRIORS, Prior, priors_table, with_chan
 from bayesdecay.model.sampling import FEW_PARAMETERS, Sampling, draw_posterior
 from bayesdecay.model.terms import Design, Terms
 from bayesdecay.model.treated import Treatment
+from bayesdecay.model.treated_users import interest_of
 from bayesdecay.model.variables import OFFSET, variable
 from bayesdecay.model.whitening import Whitening
 
@@ -147,7 +148,9 @@ class EffectModel:
         """
         formula = self.parsed()
         value = self._checked(experiment, formula)
-        level = levels_of(experiment, decay, latent=formula.interest, random_seed=random_seed)
+        level = np.zeros((len(experiment), 1))
+        if formula.interest:
+            level = interest_of(experiment, decay).slices(random_seed)
         terms = Terms.learn(formula, experiment.table, level, missing=self.missing)
         treatment = Treatment.of(terms, arms=experiment.arms)
         model = self.build(terms, terms.design(experiment.table, level), treatment, experiment.given, value)
