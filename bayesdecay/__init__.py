@@ -18,9 +18,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bayesdecay.data.balance import Balance as Balance
     from bayesdecay.data.datasets import load_cdnow as load_cdnow
     from bayesdecay.data.events import Events as Events
     from bayesdecay.data.events import read_events as read_events
+    from bayesdecay.data.experiment import Experiment as Experiment
+    from bayesdecay.data.experiment_table import read_experiment as read_experiment
     from bayesdecay.data.features import features_table as features_table
     from bayesdecay.data.folds import folds as folds
     from bayesdecay.data.history import History as History
@@ -33,9 +36,15 @@ if TYPE_CHECKING:
     from bayesdecay.data.truth import Coupon as Coupon
     from bayesdecay.data.truth import Population as Population
     from bayesdecay.decide.effects import Effect as Effect
+    from bayesdecay.decide.policy_value import PolicyValue as PolicyValue
+    from bayesdecay.decide.policy_value import policy_value as policy_value
     from bayesdecay.decide.targeting import Campaign as Campaign
     from bayesdecay.decide.targeting import Plan as Plan
     from bayesdecay.decide.targeting import choose as choose
+    from bayesdecay.decide.uplift_calibration import UpliftCalibration as UpliftCalibration
+    from bayesdecay.decide.uplift_calibration import uplift_calibration as uplift_calibration
+    from bayesdecay.decide.uplift_curves import UpliftCurve as UpliftCurve
+    from bayesdecay.decide.uplift_curves import uplift_curve as uplift_curve
     from bayesdecay.doors.job import Job as Job
     from bayesdecay.doors.job import JobResult as JobResult
     from bayesdecay.doors.pipeline import run_job as run_job
@@ -77,6 +86,8 @@ if TYPE_CHECKING:
     from bayesdecay.show.plots import plot_prior_predictive as plot_prior_predictive
     from bayesdecay.show.question import CompareOptions as CompareOptions
     from bayesdecay.show.report import write_report as write_report
+    from bayesdecay.show.uplift_plots import plot_uplift_calibration as plot_uplift_calibration
+    from bayesdecay.show.uplift_plots import plot_uplift_curve as plot_uplift_curve
 
 __version__ = "0.1.0"
 
@@ -123,6 +134,17 @@ _ROOM = {
     "Campaign": "decide.targeting",
     "Plan": "decide.targeting",
     "Effect": "decide.effects",
+    "read_experiment": "data.experiment_table",
+    "Experiment": "data.experiment",
+    "Balance": "data.balance",
+    "policy_value": "decide.policy_value",
+    "PolicyValue": "decide.policy_value",
+    "uplift_curve": "decide.uplift_curves",
+    "UpliftCurve": "decide.uplift_curves",
+    "plot_uplift_curve": "show.uplift_plots",
+    "uplift_calibration": "decide.uplift_calibration",
+    "UpliftCalibration": "decide.uplift_calibration",
+    "plot_uplift_calibration": "show.uplift_plots",
     "later_activity": "show.later",
     "check_forecast": "show.checks",
     "ForecastCheck": "show.checks",

@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "ACTIVITIES",
     "AMOUNT",
+    "ARM",
     "AT",
     "CHAIN",
     "CI_PROB",
@@ -29,10 +30,12 @@ __all__ = [
     "P_RETURN",
     "RETURNED",
     "SAMPLE",
+    "SHARE",
     "SUM_TIMES",
     "T",
     "TIME",
     "TIMES",
+    "UPLIFT",
     "UPPER",
     "USER",
     "WEIGHT",
@@ -71,6 +74,11 @@ ACTIVITIES = "activities"
 P_REACTIVATION = "p_reactivation"
 LOWER = "lower"
 UPPER = "upper"
+
+# An experiment: one row a user; what was given, and what it is judged by.
+ARM = "arm"
+SHARE = "share"  # of all users, those with the highest scores
+UPLIFT = "uplift"  # mean outcome with an arm less that with the control [unit of the outcome]
 
 # Dimensions and attributes of labelled results.
 CHAIN = "chain"

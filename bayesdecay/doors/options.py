@@ -188,10 +188,10 @@ class SamplingOptions:
     Parameters
     ----------
     draws
-        Posterior draws of each chain; more of them narrow the error of the sampler, not the intervals. 500 if not
-        given.
+        Posterior draws of each chain; more of them narrow the error of the sampler, not the intervals. 500, or
+        1,000 where groups are pooled, if not given.
     tune
-        Warm-up draws of each chain, thrown away; 100, or 200 where groups are pooled, if not given. A run that did not
+        Warm-up draws of each chain, thrown away; 100, or 300 where groups are pooled, if not given. A run that did not
         converge is tried once more with twice as many.
     chains
         Independent chains, at least 2: by their agreement it is judged whether the sampler converged. 4 if not given.

@@ -12,6 +12,7 @@ beyond their expectation (:math:`\xi` a standard normal number a draw, v its sta
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,7 +23,7 @@ from bayesdecay import names
 from bayesdecay.model.posterior import thinned
 from bayesdecay.model.terms import Design, Terms
 
-__all__ = ["BASELINE", "MISSING", "SMALL_GROUPS", "Coefficients", "group_part"]
+__all__ = ["BASELINE", "MISSING", "SMALL_GROUPS", "Coefficients", "group_part", "patterns"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -153,21 +154,26 @@ class Coefficients:
     def spread(self, design: Design) -> Floats:
         """Standard deviation v (row, sample) of the part of the logit that missing features bring."""
         found = np.zeros((len(design.x), self.size))
-        for pattern in np.unique(design.pattern[design.pattern > 0]):
-            rows = np.flatnonzero(design.pattern == pattern)
-            root = design.root[pattern]
-            # The rows of a pattern share the fixed coefficients; a group adds to those of its bracket's columns.
-            along = np.zeros((1, self.size, root.shape[0]))
-            along[0, :, : self.slope.shape[1]] = self.slope
-            varying = {
-                i: own for i, own in enumerate(self.groups) if isinstance(own, GroupDraws) and own.slope.shape[2]
-            }
-            if varying:
-                along = np.repeat(along, rows.size, axis=0)
-                for i, own in varying.items():
-                    along[:, :, self.terms.columns_of(i)] += own.slope[:, design.groups[rows, i]].transpose(1, 0, 2)
-            found[rows] = np.linalg.norm(along @ root, axis=2)
+        for rows, root in patterns(design):
+            found[rows] = np.linalg.norm(self.along(design, rows) @ root, axis=2)
         return found
+
+    def along(self, design: Design, rows: Integers) -> Floats:
+        """Coefficients (row or 1, sample, feature) of rows with missing features; 1 where all rows share them."""
+        found = np.zeros((1, self.size, design.root.shape[2]))
+        found[0, :, : self.slope.shape[1]] = self.slope
+        varying = {i: own for i, own in enumerate(self.groups) if isinstance(own, GroupDraws) and own.slope.shape[2]}
+        if varying:
+            found = np.repeat(found, rows.size, axis=0)
+            for i, own in varying.items():
+                found[:, :, self.terms.columns_of(i)] += own.slope[:, design.groups[rows, i]].transpose(1, 0, 2)
+        return found
+
+
+def patterns(design: Design) -> Iterator[tuple[Integers, Floats]]:
+    """Rows with the same features missing, and the root (feature, feature) of the covariance of what is missing."""
+    for pattern in np.unique(design.pattern[design.pattern > 0]):
+        yield np.flatnonzero(design.pattern == pattern), design.root[pattern]
 
 
 def _small_groups(tree: xr.DataTree, sample: xr.Dataset, group: str) -> SmallGroups:

@@ -144,7 +144,7 @@ class DecayModel:
         history : History
             One row a user; its group and covariates, if any, are the model's.
         sampling : Sampling, optional
-            Draws, warm-up, chains, cores; 4 chains of 500 draws unless told.
+            Draws, warm-up, chains, cores; 4 chains of 500 draws, with groups 1,000, unless told.
         random_seed : int, optional
             The same seed gives the same fit on the same machine.
         keep_training_data : bool

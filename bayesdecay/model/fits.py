@@ -9,15 +9,17 @@ import xarray as xr
 
 from bayesdecay.errors import DataError
 from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.effect_fit import EffectFit
 from bayesdecay.model.posterior import kind_of, read_tree, trees_by_name, write_tree
 from bayesdecay.model.returning import ReactivationFit
 
 __all__ = ["Fit", "load", "save_fits"]
 
-Fit = DecayFit | ReactivationFit
-_FITS: dict[str | None, type[DecayFit] | type[ReactivationFit]] = {
+Fit = DecayFit | ReactivationFit | EffectFit
+_FITS: dict[str | None, type[DecayFit] | type[ReactivationFit] | type[EffectFit]] = {
     DecayFit.KIND: DecayFit,
     ReactivationFit.KIND: ReactivationFit,
+    EffectFit.KIND: EffectFit,
 }
 
 
@@ -26,7 +28,7 @@ def load(path: str | Path) -> Fit | dict[str, Fit]:
 
     Returns
     -------
-    DecayFit, ReactivationFit, or a dict of them by name
+    DecayFit, ReactivationFit, EffectFit, or a dict of them by name
         As it was saved; the draws are identical.
 
     Raises

@@ -61,18 +61,18 @@ class Formula:
                 raise ValueError(f"formula: the group {group!r} has a '/' in its name; rename the column")
 
     @classmethod
-    def parse(cls, text: str) -> Formula:
+    def parse(cls, text: str, *, outcome: str = names.RETURNED) -> Formula:
         """Read a formula.
 
         Raises
         ------
         ValueError
-            If the left side is not ``returned``, interest stands in a product or a bracket, two brackets have one
+            If the left side is not the outcome, interest stands in a product or a bracket, two brackets have one
             group, the intercept is taken out, or a term is not one that :mod:`bayesdecay.model.expression` lists.
         """
         left, tilde, right = text.partition("~")
-        if not tilde or left.strip() != names.RETURNED:
-            raise ValueError(f"a formula starts with '{names.RETURNED} ~', got {text!r}")
+        if not tilde or left.strip() != outcome:
+            raise ValueError(f"a formula starts with '{outcome} ~', got {text!r}")
         brackets = []
         for terms, plain, quoted in _GROUP_TERM.findall(right):
             varying, latent = _split(terms, text)

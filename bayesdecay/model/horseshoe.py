@@ -36,13 +36,11 @@ _RELEVANT = 0.1
 _SLAB = 2.0
 
 
-def horseshoe(name: str, *, dims: str, columns: int, rows: float, share: float) -> Any:
-    """Make the coefficients ``name`` of standardised columns.
+def horseshoe(*, columns: int, rows: float, share: float) -> Any:
+    """Make the coefficients (column,) of standardised columns.
 
     Parameters
     ----------
-    name, dims : str
-        Of the coefficients.
     columns : int
         How many there are.
     rows : float
@@ -54,7 +52,7 @@ def horseshoe(name: str, *, dims: str, columns: int, rows: float, share: float) 
     scale = relevant / max(columns - relevant, 1.0) / math.sqrt(share * (1.0 - share) * rows)
     tau = pm.HalfCauchy(f"{HORSESHOE}_scale", scale)
     slab = pm.InverseGamma(f"{HORSESHOE}_slab", 2.0, 2.0 * _SLAB**2)
-    own = pm.HalfCauchy(f"{HORSESHOE}_own{OFFSET}", 1.0, dims=dims)
-    direction = pm.Normal(f"{HORSESHOE}_direction{OFFSET}", dims=dims)
+    own = pm.HalfCauchy(f"{HORSESHOE}_own{OFFSET}", 1.0, shape=columns)
+    direction = pm.Normal(f"{HORSESHOE}_direction{OFFSET}", shape=columns)
     limited = own * pt.sqrt(slab / (slab + (tau * own) ** 2))
-    return pm.Deterministic(name, direction * tau * limited, dims=dims)
+    return direction * tau * limited

@@ -80,7 +80,7 @@ def build_joint(
     with reference:
         reference.add_coords(labels)
         priors = with_changes(REACTIVATION_PRIORS, model.priors)
-        found = logit_graph.linear(terms, design, priors, outcome, sparse=model.sparse(terms))
+        found = logit_graph.linear(terms, design, priors, outcome, model.sparse(terms))
         age = curves.effective_age(block.T[row], block.last[row], reference["rho"])
         log_interest = pt.log(reference["initial_interest"])[row] - reference["rate"][row] * age
         level = (log_interest - terms.interest_center) / terms.interest_scale

@@ -21,12 +21,13 @@ from bayesdecay.model.grouped_logistic import group_nodes
 from bayesdecay.model.horseshoe import horseshoe
 from bayesdecay.model.prior import Prior
 from bayesdecay.model.terms import Design, Terms
-from bayesdecay.model.variables import OFFSET, pooled, variable
+from bayesdecay.model.variables import OFFSET, PLAIN_SLOPE, pooled, variable
 
 __all__ = ["Linear", "Outcome", "add_loglik", "add_loglik_at", "coords", "linear", "rows_by_group"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 _LOGLIK = FusedLogLikelihood("bayesdecay.model.logistic.mixed_logistic_loglik", n_parameters=4)
 _GROUPED = FusedLogLikelihood("bayesdecay.model.grouped_logistic.grouped_logistic_loglik", n_parameters=5)
@@ -72,7 +73,15 @@ def coords(terms: Terms) -> dict[str, Any]:
     return found
 
 
-def linear(terms: Terms, design: Design, priors: Mapping[str, Prior], outcome: Outcome, *, sparse: bool) -> Linear:
+def linear(
+    terms: Terms,
+    design: Design,
+    priors: Mapping[str, Prior],
+    outcome: Outcome,
+    sparse: Flags,
+    *,
+    beyond: tuple[Any, ...] = (),
+) -> Linear:
     """Make the coefficients, inside a PyMC model, and what they give for each row.
 
     Parameters
@@ -83,12 +92,14 @@ def linear(terms: Terms, design: Design, priors: Mapping[str, Prior], outcome: O
         Of ``intercept``, ``slope``, ``slope_interest``, ``tau_intercept`` and ``tau_slope``.
     outcome : Outcome
         Its size and share set the scale of a horseshoe.
-    sparse : bool
-        Whether the slopes have the horseshoe prior.
+    sparse : bool[slope]
+        Which slopes have the horseshoe prior.
+    beyond : tuple of variables
+        Coefficients, each (column,), of columns that the design has behind the features.
     """
     intercept = variable(priors, "intercept")
-    slope = _slopes(len(terms.slopes), priors, outcome, sparse=sparse)
-    coefficient = pt.concatenate([slope, pt.zeros(len(terms.labels) - len(terms.slopes))])
+    slope = _slopes(priors, outcome, sparse)
+    coefficient = pt.concatenate([slope, pt.zeros(len(terms.labels) - len(terms.slopes)), *beyond])
     of_interest = variable(priors, "slope_interest", fixed=None if terms.formula.interest else 0.0)
     by_group = {i: _bracket(terms, i, priors) for i, one in enumerate(terms.pooled) if not one.averaged}
     tau = None
@@ -155,13 +166,17 @@ def rows_by_group(group: Integers) -> tuple[Integers, Integers]:
     return order, np.append(starts, group.size).astype(np.int64)
 
 
-def _slopes(columns: int, priors: Mapping[str, Prior], outcome: Outcome, *, sparse: bool) -> Any:
-    if not columns:
+def _slopes(priors: Mapping[str, Prior], outcome: Outcome, sparse: Flags) -> Any:
+    if not sparse.size:
         return pt.zeros(0)
-    if sparse:
-        rows = float(outcome.weight.sum())
-        return horseshoe("slope", dims="feature", columns=columns, rows=rows, share=outcome.share)
-    return variable(priors, "slope", dims="feature")
+    if not sparse.any():
+        return variable(priors, "slope", dims="feature")
+    parts, places = [], [np.flatnonzero(sparse), np.flatnonzero(~sparse)]
+    parts.append(horseshoe(columns=places[0].size, rows=float(outcome.weight.sum()), share=outcome.share))
+    if places[1].size:
+        parts.append(variable(priors, "slope", called=f"{PLAIN_SLOPE}{OFFSET}", shape=places[1].size))
+    order = np.argsort(np.concatenate(places))
+    return pm.Deterministic("slope", pt.concatenate(parts)[order], dims="feature")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

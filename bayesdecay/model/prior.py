@@ -12,7 +12,7 @@ from scipy import stats
 
 from bayesdecay.errors import unknown_name
 
-__all__ = ["DECAY_PRIORS", "REACTIVATION_PRIORS", "Prior", "priors_table", "with_changes"]
+__all__ = ["DECAY_PRIORS", "EFFECT_PRIORS", "REACTIVATION_PRIORS", "Prior", "priors_table", "with_changes"]
 
 # Parameters each distribution takes, in PyMC's words, and the same distribution in scipy for tables and draws.
 _DISTRIBUTIONS: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
@@ -148,6 +148,51 @@ REACTIVATION_PRIORS: Mapping[str, Prior] = {
         distribution="HalfNormal",
         parameters={"sigma": 0.3},
         reason="a feature works alike in all groups unless the data say otherwise",
+    ),
+}
+
+
+EFFECT_PRIORS: Mapping[str, Prior] = {
+    **REACTIVATION_PRIORS,
+    "intercept": Prior(
+        distribution="Normal",
+        parameters={"mu": -2.0, "sigma": 2.0},
+        reason="share of average users with the outcome if left alone: median 12 %, 90 % between 0.5 % and 78 %",
+    ),
+    "effect": Prior(
+        distribution="Normal",
+        parameters={"mu": 0.0, "sigma": 0.5},
+        reason="a contact multiplies an average user's odds by less than 2.3, up or down; no side is favoured",
+    ),
+    "tau_effect": Prior(
+        distribution="HalfNormal",
+        parameters={"sigma": 0.25},
+        reason="one standard deviation of a feature changes the effect by little unless the data say more",
+    ),
+    "amount_intercept": Prior(
+        distribution="Normal",
+        parameters={"mu": 0.0, "sigma": 1.0},
+        reason="an average user who buys spends the mean amount, give or take a factor of five",
+    ),
+    "amount_slope": Prior(
+        distribution="Normal",
+        parameters={"mu": 0.0, "sigma": 0.3},
+        reason="one standard deviation of a feature changes the amount by less than a factor of 1.6",
+    ),
+    "amount_effect": Prior(
+        distribution="Normal",
+        parameters={"mu": 0.0, "sigma": 0.3},
+        reason="a contact changes what a buyer spends by less than a factor of 1.6, up or down",
+    ),
+    "tau_amount_effect": Prior(
+        distribution="HalfNormal",
+        parameters={"sigma": 0.1},
+        reason="what a contact does to a buyer's amount is much the same for all unless the data say otherwise",
+    ),
+    "amount_shape": Prior(
+        distribution="LogNormal",
+        parameters={"mu": 0.0, "sigma": 0.7},
+        reason="amounts vary by their own mean or so, from half to twice of it",
     ),
 }
 

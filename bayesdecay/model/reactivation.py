@@ -91,8 +91,9 @@ class ReactivationModel:
         What is done where a feature is missing: averaged over what it may be, given the other features; replaced by
         the mean or median; replaced by the mean and marked by a feature of its own; or refused.
     shrinkage : {"normal", "horseshoe"}, optional
-        Prior of the slopes: each for itself, or most of them next to nothing and a few not; the latter for more than
-        30 columns unless told.
+        Prior of the slopes: each for itself, or most of them next to nothing and a few not. Unless told, the latter for
+        more than 30 columns: for those that were brought if they are so many, else for all. What is computed from the
+        log keeps a prior of its own beside columns that were brought, since it is known to matter.
     priors : mapping of str to Prior
         Priors that replace the defaults, see :meth:`priors_table`.
 
@@ -138,15 +139,19 @@ class ReactivationModel:
         """Tidy table of the priors in force, each with its reason; a horseshoe takes the place of ``slope``."""
         return priors_table(with_changes(REACTIVATION_PRIORS, self.priors))
 
-    def sparse(self, terms: Terms) -> bool:
-        """Whether the slopes have the horseshoe prior."""
-        return len(terms.slopes) > MANY if self.shrinkage is None else self.shrinkage == "horseshoe"
+    def sparse(self, terms: Terms) -> NDArray[np.bool_]:
+        """Which of the slopes (slope,) have the horseshoe prior."""
+        brought = terms.brought
+        least = 1 if self.shrinkage == "horseshoe" else MANY + 1
+        if self.shrinkage == "normal" or brought.size < least:
+            return np.zeros_like(brought)
+        return brought if brought.sum() >= least else np.ones_like(brought)
 
     def build(self, terms: Terms, design: Design, outcome: Outcome) -> pm.Model:
         """Build the PyMC model of rows that count ``outcome.weight`` times; samples nothing."""
         priors = with_changes(REACTIVATION_PRIORS, self.priors)
         with pm.Model(coords=logit_graph.coords(terms)) as model:
-            found = logit_graph.linear(terms, design, priors, outcome, sparse=self.sparse(terms))
+            found = logit_graph.linear(terms, design, priors, outcome, self.sparse(terms))
             logit_graph.add_loglik(found, terms, design, outcome)
         return model
 
@@ -171,7 +176,7 @@ class ReactivationModel:
         history : History, optional
             For ``interest="joint"`` alone: all users at the snapshots' cutoff, lapsed or not.
         sampling : Sampling, optional
-            Draws, warm-up, chains, cores; 4 chains of 500 draws unless told.
+            Draws, warm-up, chains, cores; 4 chains of 500 draws, with groups or a horseshoe 1,000, unless told.
         random_seed : int, optional
             The same seed gives the same fit on the same machine.
 
@@ -194,7 +199,14 @@ class ReactivationModel:
         population = decay.population(_DRAWS, allow_unconverged=allow_unconverged)
         drawn = shared_log_interest(population, snapshots, random_seed)
         log_interest = log_mean(drawn) if self.interest == "plugin" else slices(drawn)
-        terms = Terms.learn(self.parsed(), table, log_interest, missing=self.missing, embedding=self.embedding)
+        terms = Terms.learn(
+            self.parsed(),
+            table,
+            log_interest,
+            missing=self.missing,
+            embedding=self.embedding,
+            computed=snapshots.features,
+        )
         design = terms.design(table, log_interest)
         if self.interest == "joint":
             model = build_joint(self, terms, design, snapshots, decay, history)
@@ -209,7 +221,7 @@ class ReactivationModel:
                 model,
                 sampling or Sampling(),
                 density=density if density.start.size <= FEW_PARAMETERS else None,
-                whitening=Whitening.of(density, bent_by=None if self.sparse(terms) else "slope_interest"),
+                whitening=Whitening.of(density, bent_by="slope_interest"),
                 random_seed=random_seed,
             )
             if terms.averaged is not None:
@@ -224,7 +236,7 @@ class ReactivationModel:
         return {
             "terms": terms.to_dict(),
             "interest": self.interest,
-            "shrinkage": "horseshoe" if self.sparse(terms) else "normal",
+            "shrinkage": "horseshoe" if self.sparse(terms).any() else "normal",
             "missing_rows": terms.missing_rows(snapshots.table),
             "priors": {name: asdict(prior) for name, prior in with_changes(REACTIVATION_PRIORS, self.priors).items()},
             "horizon": snapshots.horizon,

@@ -115,7 +115,7 @@ class ReferenceModel:
         history : History
             One row a user; its group and covariates, if any, are the model's.
         sampling : Sampling, optional
-            Draws, warm-up, chains, cores; 4 chains of 500 draws after 200 warm-up draws unless told.
+            Draws, warm-up, chains, cores; 4 chains unless told.
         random_seed : int, optional
             The same seed gives the same fit on the same machine.
 

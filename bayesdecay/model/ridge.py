@@ -19,8 +19,9 @@ __all__ = ["ridge", "root_of_others"]
 Floats = NDArray[np.float64]
 Loss = Callable[[Floats], tuple[float, Floats]]
 
-# Steps of this many standard deviations, until the density has fallen to e^-8 of its height.
-_STRIDE, _DEPTH, _MOST_STRIDES = 0.7, 8.0, 12
+# Steps of this many standard deviations, until the density has fallen to e^-8 of its height; a step that alone makes
+# it fall by e^-3 is halved: where the mode lies on a plateau, its curvature tells nothing of the width.
+_STRIDE, _DEPTH, _MOST_DROP, _MOST_STRIDES = 0.7, 8.0, 3.0, 24
 _POWERS = 3
 # Weight of a point far down the slope, beside 1 in all for those where the probability is: it keeps the cubic near.
 _LEAST_WEIGHT = 1e-6
@@ -51,13 +52,17 @@ def ridge(axis: int, loss: Loss, mode: Floats, hessian: Floats) -> Floats:
     least = loss(mode)[0]
     points, depths = [mode], [0.0]
     for direction in (1.0, -1.0):
-        point, stride = mode, direction * _STRIDE * covariance[axis] / np.sqrt(covariance[axis, axis])
+        point, depth = mode, 0.0
+        stride = direction * _STRIDE * covariance[axis] / np.sqrt(covariance[axis, axis])
         for _ in range(_MOST_STRIDES):
             found, value = _lowest(loss, point + stride, others, factor)
-            point, stride = found, found - point
+            if value - least - depth > _MOST_DROP:
+                stride = stride / 2.0
+                continue
+            point, stride, depth = found, found - point, value - least
             points.append(point)
-            depths.append(value - least)
-            if depths[-1] > _DEPTH:
+            depths.append(depth)
+            if depth > _DEPTH:
                 break
     order = np.argsort([point[axis] for point in points])
     path, height = np.stack(points)[order], np.exp(-np.maximum(np.array(depths)[order], 0.0))

@@ -6,7 +6,7 @@ In: a :class:`~bayesdecay.model.formula.Formula`, a table of snapshots, and valu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from bayesdecay.errors import DataError
 from bayesdecay.model.columns import Columns, group_of, missing_rows
 from bayesdecay.model.embedding import Embedding
+from bayesdecay.model.expression import columns_of, read_terms
 from bayesdecay.model.formula import Bracket, Formula
 from bayesdecay.model.missing import Completed, FeatureNormal
 
@@ -109,6 +110,7 @@ class Terms:
     missing: str
     fill: Floats
     normal: FeatureNormal | None
+    computed: tuple[str, ...] = ()
 
     @classmethod
     def learn(
@@ -119,8 +121,11 @@ class Terms:
         *,
         missing: str = "model",
         embedding: str | None = None,
+        computed: Sequence[str] = (),
     ) -> Terms:
         """Learn from a table of snapshots and values (row, any) of its users' log interest.
+
+        ``computed`` names the columns that were computed from the log, and not brought.
 
         Raises
         ------
@@ -140,6 +145,7 @@ class Terms:
             missing=missing,
             fill=np.empty(0),
             normal=None,
+            computed=tuple(computed),
         )
         return plain._with_missing(table, log_interest)
 
@@ -161,6 +167,13 @@ class Terms:
     def slopes(self) -> tuple[str, ...]:
         """Names of the features that have a coefficient for all groups."""
         return (*self.fixed.labels, *(self.embedding.labels if self.embedding else ()), *self.indicators)
+
+    @property
+    def brought(self) -> NDArray[np.bool_]:
+        """Which slopes (slope,) are of an embedding or use another column than those computed from the log."""
+        of_columns = {term: columns_of(read_terms(term)) <= set(self.computed) for term in self.fixed.term_of}
+        terms = self.terms_of
+        return np.array([not of_columns.get(terms[name], False) for name in self.slopes], dtype=bool)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -303,6 +316,7 @@ class Terms:
             "missing": self.missing,
             "fill": self.fill.tolist(),
             "normal": self.normal and self.normal.to_dict(),
+            "computed": list(self.computed),
         }
 
     @classmethod
@@ -322,6 +336,7 @@ class Terms:
             missing=plain["missing"],
             fill=np.array(plain["fill"], dtype=np.float64),
             normal=None if plain["normal"] is None else FeatureNormal.from_dict(plain["normal"]),
+            computed=tuple(plain["computed"]),
         )
 
 

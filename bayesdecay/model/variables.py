@@ -11,15 +11,17 @@ from pymc.logprob.transforms import Transform
 
 from bayesdecay.model.prior import Prior
 
-__all__ = ["HORSESHOE", "OFFSET", "is_horseshoe", "is_spread", "pooled", "variable"]
+__all__ = ["HORSESHOE", "OFFSET", "PLAIN_SLOPE", "is_group_offset", "is_horseshoe", "is_spread", "pooled", "variable"]
 
 # Ends the names of variables that are of no use to anybody but the sampler.
 OFFSET = "_offset_"
 # Begins the names of the parts of a horseshoe prior.
 HORSESHOE = "horseshoe"
+# Begins the name of the slopes that have a prior of their own beside a horseshoe over the others.
+PLAIN_SLOPE = "plain_slope"
 
 # How sharply the transform turns from log(1 - rho) to the wall at rho = 0; 4 keeps the turn below rho = 0.3.
-_SHARPNESS = 4.0
+_SHARPNESS = 16.0
 
 
 def variable(
@@ -29,6 +31,7 @@ def variable(
     called: str | None = None,
     fixed: float | None = None,
     dims: str | None = None,
+    shape: int | None = None,
 ) -> Any:
     """Make the random variable of a prior, or a constant of the same name where the user fixed it.
 
@@ -38,12 +41,17 @@ def variable(
         return pm.Deterministic(called or name, pt.as_tensor_variable(float(fixed)))
     prior = priors[name]
     options = {"default_transform": RestorationTransform()} if name == "rho" else {}
-    return getattr(pm, prior.distribution)(called or name, **prior.parameters, dims=dims, **options)
+    return getattr(pm, prior.distribution)(called or name, **prior.parameters, dims=dims, shape=shape, **options)
 
 
 def is_spread(name: str) -> bool:
     """Whether a variable, by its name, is the spread of a group's values."""
     return name.startswith("tau_")
+
+
+def is_group_offset(name: str) -> bool:
+    """Whether a variable, by its name, is standard normal before the data and moves the values of groups."""
+    return OFFSET in name and not name.startswith(PLAIN_SLOPE)
 
 
 def is_horseshoe(name: str) -> bool:

@@ -27,7 +27,7 @@ from scipy import optimize
 
 from bayesdecay.model.density import Density
 from bayesdecay.model.ridge import ridge, root_of_others
-from bayesdecay.model.variables import OFFSET, is_horseshoe, is_spread
+from bayesdecay.model.variables import OFFSET, is_group_offset, is_horseshoe, is_spread
 
 __all__ = ["Whitening"]
 
@@ -69,8 +69,7 @@ class Whitening:
         mode is at nothing.
         """
         spread, horseshoe, offset = (
-            np.array([rule(name) for name in density.owner])
-            for rule in (is_spread, is_horseshoe, lambda name: OFFSET in name)
+            np.array([rule(name) for name in density.owner]) for rule in (is_spread, is_horseshoe, is_group_offset)
         )
         moves = ~(spread | horseshoe)
         joint = moves & ~(offset & (density.start.size > _MOST_CORRELATED))

@@ -26,8 +26,8 @@ SCALE = 4 / 36 / np.sqrt(SHARE * (1 - SHARE) * ROWS)  # a tenth of the columns a
 
 @pytest.fixture(scope="module")
 def prior() -> pm.Model:
-    with pm.Model(coords={"feature": range(COLUMNS)}) as model:
-        horseshoe("slope", dims="feature", columns=COLUMNS, rows=ROWS, share=SHARE)
+    with pm.Model() as model:
+        pm.Deterministic("slope", horseshoe(columns=COLUMNS, rows=ROWS, share=SHARE))
     return model
 
 
@@ -61,8 +61,8 @@ def test_slab_has_the_distribution_of_the_equation(prior):
 
 def test_fewer_rows_and_more_columns_change_the_scale():
     def scale(**options) -> float:
-        with pm.Model(coords={"feature": range(options["columns"])}) as model:
-            horseshoe("slope", dims="feature", **options)
+        with pm.Model() as model:
+            horseshoe(**options)
         return float(np.median(pm.draw(model["horseshoe_scale"], 4_000, random_seed=4)))
 
     usual = scale(columns=COLUMNS, rows=ROWS, share=SHARE)
@@ -91,10 +91,26 @@ def terms_with(table: pd.DataFrame, columns: int) -> Terms:
 def test_chosen_above_thirty_columns(table):
     assert MANY == 30
     few, many = terms_with(table, 30), terms_with(table, 31)
-    assert not ReactivationModel().sparse(few)
-    assert ReactivationModel().sparse(many)
-    assert ReactivationModel(shrinkage="horseshoe").sparse(few)
-    assert not ReactivationModel(shrinkage="normal").sparse(many)
+    assert not ReactivationModel().sparse(few).any()
+    assert ReactivationModel().sparse(many).all()
+    assert ReactivationModel(shrinkage="horseshoe").sparse(few).all()
+    assert not ReactivationModel(shrinkage="normal").sparse(many).any()
+
+
+def test_what_is_computed_from_the_log_keeps_its_own_prior(table):
+    def sparse(computed: int, shrinkage: str | None = None) -> np.ndarray:
+        labels = list(table.columns)
+        formula = "returned ~ {x_0**2} + x_0:x_39 + " + " + ".join(labels)
+        terms = terms_of(formula, table, np.zeros((ROWS, 1)), computed=labels[:computed])
+        mask = ReactivationModel(shrinkage=shrinkage).sparse(terms)
+        assert mask.shape == (len(terms.slopes),)
+        return np.array([name for name, many in zip(terms.slopes, mask, strict=True) if many])
+
+    assert set(sparse(5)) == {*table.columns[5:], "x_0:x_39"}  # a product with what was brought is brought
+    assert len(sparse(20)) == 42  # too few were brought: all are many
+    assert set(sparse(20, "horseshoe")) == {*table.columns[20:], "x_0:x_39"}
+    assert len(sparse(40, "horseshoe")) == 42
+    assert len(sparse(5, "normal")) == 0
 
 
 def test_finds_what_matters_and_shrinks_the_rest(table):

@@ -59,9 +59,10 @@ def outcome() -> Outcome:
     return Outcome(returned=rng.random(N_ROWS) < 0.4, weight=rng.integers(1, 4, N_ROWS).astype(float))
 
 
-def built(terms: Terms, design: Design, outcome: Outcome, *, sparse: bool = False, level: Any = None) -> pm.Model:
+def built(terms: Terms, design: Design, outcome: Outcome, *, sparse: Any = None, level: Any = None) -> pm.Model:
+    sparse = np.zeros(len(terms.slopes), dtype=bool) if sparse is None else sparse
     with pm.Model(coords=logit_graph.coords(terms)) as model:
-        found = logit_graph.linear(terms, design, REACTIVATION_PRIORS, outcome, sparse=sparse)
+        found = logit_graph.linear(terms, design, REACTIVATION_PRIORS, outcome, sparse)
         if level is None:
             logit_graph.add_loglik(found, terms, design, outcome)
         else:
@@ -87,10 +88,13 @@ def test_likelihood_is_that_of_plain_numpy(formula, table, log_interest, outcome
     assert moved["loglik"] == pytest.approx(plain_loglik(other, terms, design, outcome), rel=2e-6)
 
 
-def test_likelihood_with_a_horseshoe(table, log_interest, outcome):
+@pytest.mark.parametrize("sparse", [slice(None), slice(1, None), slice(0, None, 2)])
+def test_likelihood_with_a_horseshoe(sparse, table, log_interest, outcome):
     terms = terms_of(FORMULAS[2], table, log_interest)
     design = terms.design(table, log_interest)
-    posterior, values = evaluated(built(terms, design, outcome, sparse=True), ["loglik"], random_seed=6)
+    many = np.zeros(len(terms.slopes), dtype=bool)
+    many[sparse] = True
+    posterior, values = evaluated(built(terms, design, outcome, sparse=many), ["loglik"], random_seed=6)
     assert values["loglik"] == pytest.approx(plain_loglik(posterior, terms, design, outcome), rel=2e-6)
 
 
