@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from bayesdecay.errors import NotConvergedError as NotConvergedError
     from bayesdecay.model.decay import DecayFit as DecayFit
     from bayesdecay.model.decay import DecayModel as DecayModel
+    from bayesdecay.model.effect_fit import EffectFit as EffectFit
+    from bayesdecay.model.effect_model import EffectModel as EffectModel
     from bayesdecay.model.fits import load as load
     from bayesdecay.model.fits import save_fits as save_fits
     from bayesdecay.model.prior import Prior as Prior
@@ -127,6 +129,8 @@ _ROOM = {
     "average_marginal_effects": "show.dependence",
     "partial_dependence": "show.dependence",
     "plot_partial_dependence": "show.explanation_plots",
+    "EffectModel": "model.effect_model",
+    "EffectFit": "model.effect_fit",
     "variance_shares": "model.uncertainty",
     "interval_widening": "model.uncertainty",
     "DrawOptions": "model.uncertainty",
