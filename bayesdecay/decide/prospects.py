@@ -12,12 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numba
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from bayesdecay.decide.campaign import Campaign
-from bayesdecay.decide.effects import uplift
 from bayesdecay.names import SAMPLE, USER
 
 __all__ = ["NO_OFFER", "OFFER", "AssumedProspects", "HeldProspects", "Prospects", "prospects_of"]
@@ -80,13 +80,12 @@ class AssumedProspects:
 
     def draws(self, rows: slice | np.ndarray, offers: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """P(return) without contact, and under the offers asked for."""
-        p = np.asarray(self.p[:, rows])
+        p = np.ascontiguousarray(self.p[:, rows])
         if p.dtype not in (np.float32, np.float64):
             p = p.astype(np.float64)
-        with_contact = np.empty((len(offers), *p.shape), dtype=p.dtype)
-        for place, offer in enumerate(offers):
-            np.add(p, uplift(p, self.tau[offer][:, None].astype(p.dtype)), out=with_contact[place])
-        return p, with_contact
+        # Beyond 80 single precision has no odds left, and the probability is 1 or 0 long before.
+        steep = np.clip(self.tau[offers], -80.0, 80.0)
+        return p, _contacted(p, np.exp(-steep).astype(p.dtype), -np.expm1(-steep).astype(p.dtype))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,6 +105,22 @@ class HeldProspects:
     def draws(self, rows: slice | np.ndarray, offers: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """P(return) without contact, and under the offers asked for."""
         return self.without[:, rows], np.stack([self.under[offer][:, rows] for offer in offers])
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _contacted(p, odds, less):  # type: ignore[no-untyped-def]
+    """P(return) under each offer, [offer, sample, row], as :func:`~bayesdecay.decide.effects.uplift` has it."""
+    offers, samples = odds.shape
+    one = p.dtype.type(1)
+    found = np.empty((offers, *p.shape), dtype=p.dtype)
+    for a in range(offers):
+        for s in range(samples):
+            factor, change = odds[a, s], less[a, s]
+            for u in range(p.shape[1]):
+                q = p[s, u]
+                rest = one - q
+                found[a, s, u] = q + q * rest * change / (q + rest * factor)
+    return found
 
 
 def prospects_of(p: Any, campaign: Campaign, rng: np.random.Generator) -> Prospects:

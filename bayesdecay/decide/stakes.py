@@ -87,14 +87,13 @@ class Stakes:
 
         def one(rows: slice) -> None:
             without, under = self.prospects.draws(rows, offers)
-            change = under - without
+            shares = weights.astype(under.dtype)
             if self.value.shape[0] > 1:
-                change *= self.value[:, rows].astype(change.dtype)
-                gained = weights.astype(change.dtype) @ change
+                gained = shares @ ((under - without) * self.value[:, rows].astype(under.dtype))
             else:
-                gained = (weights.astype(change.dtype) @ change).astype(np.float64) * self.value[0, rows]
+                gained = (shares @ under - shares @ without).astype(np.float64) * self.value[0, rows]
             if self.on_return.any():
-                gained = gained - self.on_return[:, None] * (weights.astype(under.dtype) @ under)
+                gained = gained - self.on_return[:, None] * (shares @ under)
             found[rows] = gained.T
 
         each(one, self.batches())
