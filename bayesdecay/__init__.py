@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from bayesdecay.data.truth import Coupon as Coupon
     from bayesdecay.data.truth import Population as Population
     from bayesdecay.decide.effects import Effect as Effect
+    from bayesdecay.decide.offers import Offer as Offer
+    from bayesdecay.decide.prospects import Prospects as Prospects
+    from bayesdecay.decide.risk import Risk as Risk
     from bayesdecay.decide.targeting import Campaign as Campaign
     from bayesdecay.decide.targeting import Plan as Plan
     from bayesdecay.decide.targeting import choose as choose
@@ -123,6 +126,9 @@ _ROOM = {
     "Campaign": "decide.targeting",
     "Plan": "decide.targeting",
     "Effect": "decide.effects",
+    "Offer": "decide.offers",
+    "Risk": "decide.risk",
+    "Prospects": "decide.prospects",
     "later_activity": "show.later",
     "check_forecast": "show.checks",
     "ForecastCheck": "show.checks",

@@ -99,6 +99,13 @@ class Stakes:
         each(one, self.batches())
         return found - self.cost
 
+    def uplift(self, weights: np.ndarray) -> np.ndarray:
+        """Change of P(return) of each user under each offer, averaged over the samples; float64[user, offer]."""
+        returns = replace(
+            self, cost=np.zeros_like(self.cost), on_return=np.zeros_like(self.on_return), value=np.ones((1, self.users))
+        )
+        return returns.weighted(weights)
+
     def totals(self, pick: np.ndarray) -> np.ndarray:
         """Profit of a whole plan in each sample, float64[sample] [money]; ``pick`` is the offer of each user."""
         parts = []

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bayesdecay.decide.plan import CONTACTS, COST, CVAR, EXTRA_RETURNS, P_LOSS, P_PROFIT, PROFIT, SPEND, Plan
+from bayesdecay.decide.columns import CONTACTS, COST, CVAR, EXTRA_RETURNS, OFFER, P_LOSS, P_PROFIT, PROFIT, SPEND
+from bayesdecay.decide.plan import Plan
 from bayesdecay.names import P_REACTIVATION, USER, bounds
 from bayesdecay.show import plots
 from bayesdecay.show.outlook import profit_by_contacts, profit_histogram
