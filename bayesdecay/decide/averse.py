@@ -97,7 +97,9 @@ def least_risky(stakes: Stakes, risk: Risk) -> Solution:
     if stakes.users > 2 * _SAMPLED:
         rows = np.sort(np.random.default_rng(0).choice(stakes.users, _SAMPLED, replace=False))
         weights = _searched(stakes.sampled(rows), risk, weights, rounds=_ROUNDS_SAMPLED, close=_CLOSE_SAMPLED).weights
-    search = _searched(stakes, risk, weights, rounds=_ROUNDS, close=_CLOSE)
+    # A pass over fewer users costs little.
+    rounds = _ROUNDS if stakes.users > 2 * _SAMPLED else _ROUNDS_SAMPLED
+    search = _searched(stakes, risk, weights, rounds=rounds, close=_CLOSE)
     pairs = stakes.cost.size
     if not search.closed(_EXACT) and pairs <= _SMALL and pairs * stakes.samples <= _SMALL_NUMBERS:
         _decide(search)

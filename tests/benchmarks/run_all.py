@@ -16,7 +16,7 @@ from measuring import HERE, ROOT, arguments, tell
 
 __all__ = ["main"]
 
-SCRIPTS = ("demo", "sampling", "heldout", "scoring", "reactivation", "large_reactivation", "noise")
+SCRIPTS = ("demo", "sampling", "heldout", "scoring", "reactivation", "large_reactivation", "noise", "choice")
 WITH_PEERS = ("sampling",)
 HEAD = """# Benchmarks
 
