@@ -126,7 +126,7 @@ def give_out(margin: np.ndarray, profit: np.ndarray, limits: Limits, first: np.n
     if first is not None:
         ahead = first[flat // offers] == flat % offers
     order = flat[np.lexsort((-margin.ravel()[flat], ~ahead))]
-    return _fitted(order, limits.cost, limits.money, limits.capacity)  # type: ignore[no-any-return]
+    return _fitted(order, limits.cost, limits.money, limits.capacity)
 
 
 def _total(profit: np.ndarray, pick: np.ndarray) -> float:
@@ -180,7 +180,9 @@ def _priced(profit: np.ndarray, limits: Limits, start: np.ndarray) -> tuple[floa
         value, spend, counts, _pick = _respond(profit, limits.cost, tried)
         bound = value + float(tried @ supply)
         slope = np.where(free, supply - np.append(spend, counts), 0.0)
-        points.append(tried), bounds.append(bound), slopes.append(slope)
+        points.append(tried)
+        bounds.append(bound)
+        slopes.append(slope)
         if bound < least:
             least, best = bound, tried
         lowest, next_try = _lowest(np.array(points), np.array(bounds), np.array(slopes), highest)
@@ -200,7 +202,9 @@ def _highest(profit: np.ndarray, limits: Limits) -> np.ndarray:
     return np.append(per_money if np.isfinite(limits.money) else 0.0, places)
 
 
-def _lowest(points: np.ndarray, bounds: np.ndarray, slopes: np.ndarray, highest: np.ndarray) -> tuple[float, np.ndarray]:
+def _lowest(
+    points: np.ndarray, bounds: np.ndarray, slopes: np.ndarray, highest: np.ndarray
+) -> tuple[float, np.ndarray]:
     """Lowest point of the cuts' upper envelope."""
     unit, scale = max(np.abs(bounds).max(), 1e-300), np.where(highest > 0, highest, 1.0)
     steep = slopes * scale / unit
@@ -226,8 +230,10 @@ def _decided(profit: np.ndarray, limits: Limits, *, gap: float) -> tuple[np.ndar
     rules = [LinearConstraint(csr_array((one, (user, pairs)), shape=(profit.shape[0], pairs.size)), ub=1.0)]
     if np.isfinite(limits.money):
         rules.append(LinearConstraint(cost[None, :] / price, ub=limits.money / price))
-    for place in np.flatnonzero(np.isfinite(limits.capacity)):
-        rules.append(LinearConstraint((offer == place)[None, :].astype(float), ub=limits.capacity[place]))
+    rules += [
+        LinearConstraint((offer == place)[None, :].astype(float), ub=limits.capacity[place])
+        for place in np.flatnonzero(np.isfinite(limits.capacity))
+    ]
     found = milp(
         -gain / unit, integrality=one, bounds=Bounds(0, 1), constraints=rules,
         options={"mip_rel_gap": gap, "node_limit": _NODES},

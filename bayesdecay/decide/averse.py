@@ -1,14 +1,15 @@
 r"""The plan that is best when risk counts: expected profit less weighted CVaR shortfall, with a proven bound.
 
-In: :class:`~bayesdecay.decide.stakes.Stakes` and a :class:`Risk`. Out: the offer of each user, and a bound. The risk that
-is optimised is that of the profit expected in each sample, :math:`X_s(x) = \sum_{ua} \pi_{uas} x_{ua}`: doubt about the
+In: :class:`~bayesdecay.decide.stakes.Stakes` and a :class:`Risk`. Out: the offer of each user, and a bound. The risk
+that is optimised is that of the profit expected in each sample, :math:`X_s(x) = \sum_{ua} \pi_{uas} x_{ua}`: doubt about the
 parameters, shared by all users. The chance of the individual outcomes averages out in a large audience; it is part of
 all that the plan announces. With :math:`W` the weights of the samples that CVaR allows,
 
-.. math:: \max_x \min_{w \in W} \sum_s w_s X_s(x) \;\le\; \min_{w \in W} \max_x \sum_{ua} \Big(\sum_s w_s \pi_{uas}\Big) x_{ua}.
+.. math:: \max_x \min_{w \in W} \sum_s w_s X_s(x) \;\le\;
+          \min_{w \in W} \max_x \sum_{ua} \Big(\sum_s w_s \pi_{uas}\Big) x_{ua}.
 
-The right side is convex in w, and each value of it is a bound, found by one pass over the draws and one assignment. Cutting
-planes lower it: each plan met is a cut, and the linear program over the cuts gives the next weights, and the mixture of
+The right side is convex in w, and each value of it is a bound, found by one pass over the draws and one assignment.
+Cutting planes lower it: each plan met is a cut, and the linear program over the cuts gives the next weights, and the mixture of
 the plans met that is best. The mixture is rounded to a plan, user by user; the more users, the less that costs. Of many
 users a sample is solved first, in memory: its weights are nearly those of all. Small problems are decided by HiGHS.
 
@@ -30,7 +31,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_array
 
-from bayesdecay.decide.assignment import Assignment, Limits, assign, give_out
+from bayesdecay.decide.assignment import Limits, assign, give_out
 from bayesdecay.decide.risk import Risk, weight_bounds, worst_weights
 from bayesdecay.decide.stakes import Stakes
 
@@ -40,6 +41,8 @@ __all__ = ["Solution", "least_risky", "limits_of"]
 _SAMPLED = 20_000
 _ROUNDS_SAMPLED, _ROUNDS = 40, 12
 _CLOSE_SAMPLED, _CLOSE = 1e-4, 5e-4
+# Weights that are taken over from the sample; each is 24 MB for a million users and three offers.
+_MIXED = 10
 # Pairs of user and offer, and pairs times samples, that HiGHS decides within a few seconds.
 _SMALL, _SMALL_NUMBERS, _NODES = 60, 20_000, 2_000
 _EXACT = 1e-6
@@ -93,13 +96,14 @@ def least_risky(stakes: Stakes, risk: Risk) -> Solution:
         totals = stakes.totals(found.pick)
         score = float(totals.mean())
         return Solution(pick=found.pick, totals=totals, score=score, bound=found.bound, exact=found.exact)
-    weights = uniform
+    starts = uniform[None]
     if stakes.users > 2 * _SAMPLED:
         rows = np.sort(np.random.default_rng(0).choice(stakes.users, _SAMPLED, replace=False))
-        weights = _searched(stakes.sampled(rows), risk, weights, rounds=_ROUNDS_SAMPLED, close=_CLOSE_SAMPLED).weights
+        sampled = _searched(stakes.sampled(rows), risk, starts, rounds=_ROUNDS_SAMPLED, close=_CLOSE_SAMPLED)
+        starts = _mixed_weights(sampled)
     # A pass over fewer users costs little.
     rounds = _ROUNDS if stakes.users > 2 * _SAMPLED else _ROUNDS_SAMPLED
-    search = _searched(stakes, risk, weights, rounds=rounds, close=_CLOSE)
+    search = _searched(stakes, risk, starts, rounds=rounds, close=_CLOSE)
     pairs = stakes.cost.size
     if not search.closed(_EXACT) and pairs <= _SMALL and pairs * stakes.samples <= _SMALL_NUMBERS:
         _decide(search)
@@ -116,25 +120,27 @@ class _Search:
     picks: list[np.ndarray] = field(default_factory=list)
     totals: list[np.ndarray] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
+    origins: list[np.ndarray | None] = field(default_factory=list)
     bound: float = np.inf
     weights: np.ndarray = field(default_factory=lambda: np.zeros(0))
     profit: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     prices: np.ndarray | None = None
 
-    def meet(self, pick: np.ndarray) -> None:
-        """Add a plan."""
+    def meet(self, pick: np.ndarray, origin: np.ndarray | None = None) -> None:
+        """Add a plan, and the weights that it is best at, if there are any."""
         totals = self.stakes.totals(pick)
-        self.picks.append(pick), self.totals.append(totals)
+        self.picks.append(pick)
+        self.totals.append(totals)
+        self.origins.append(origin)
         self.scores.append(float(worst_weights(totals, self.risk) @ totals))
 
-    def bounded(self, weights: np.ndarray) -> Assignment:
-        """Bound at these weights, and the plan that reaches it."""
-        profit = self.stakes.weighted(weights)
+    def bounded(self, weights: np.ndarray, profit: np.ndarray) -> None:
+        """Meet the plan that is best at these weights, which bounds all others."""
         best = assign(profit, self.limits, prices=self.prices)
         self.prices = best.prices
         if best.bound < self.bound:
             self.bound, self.weights, self.profit = best.bound, weights, profit
-        return best
+        self.meet(best.pick, weights)
 
     def closed(self, share: float) -> bool:
         """Whether no plan can be better than the best one met by more than a share."""
@@ -153,12 +159,24 @@ class _Search:
         )
 
 
-def _searched(stakes: Stakes, risk: Risk, weights: np.ndarray, *, rounds: int, close: float) -> _Search:
+def _mixed_weights(search: _Search) -> np.ndarray:
+    """The weights of the best bound, and those whose plans make up the best mixture; [start, sample].
+
+    The same weights give all users nearly the same mixture, so that its plans need not be found again one by one.
+    """
+    known = [(totals, at) for totals, at in zip(search.totals, search.origins, strict=True) if at is not None]
+    _, shares = _next(np.array([totals for totals, _ in known]), search.risk)
+    largest = np.argsort(-shares, kind="stable")[:_MIXED]
+    return np.array([search.weights, *(known[place][1] for place in largest if shares[place] > 1e-3)])
+
+
+def _searched(stakes: Stakes, risk: Risk, starts: np.ndarray, *, rounds: int, close: float) -> _Search:
     """Lower the bound and raise the plan by cutting planes until they are close."""
-    search = _Search(stakes=stakes, risk=risk, limits=limits_of(stakes), weights=weights)
+    search = _Search(stakes=stakes, risk=risk, limits=limits_of(stakes))
     search.meet(np.full(stakes.users, -1, dtype=np.int8))
     for _ in range(rounds):
-        search.meet(search.bounded(weights).pick)
+        for weights, profit in zip(starts, stakes.weighted_by(starts), strict=True):
+            search.bounded(weights, profit)
         if search.closed(close):
             break
         following, shares = _next(np.array(search.totals), risk)
@@ -166,7 +184,7 @@ def _searched(stakes: Stakes, risk: Risk, weights: np.ndarray, *, rounds: int, c
             search.meet(_rounded(search, shares))
             if search.closed(close):
                 break
-        weights = 0.5 * following + 0.5 * search.weights
+        starts = (0.5 * following + 0.5 * search.weights)[None]
     return search
 
 
@@ -215,11 +233,15 @@ def _decide(search: _Search) -> None:
     rest = np.zeros((1, 1 + samples))
     rules = [
         LinearConstraint(np.column_stack([profit / unit, -np.ones(samples), np.eye(samples)]), lb=0.0),
-        LinearConstraint(csr_array((np.ones(pairs), (user, np.arange(pairs))), shape=(users, pairs + 1 + samples)), ub=1),
+        LinearConstraint(
+            csr_array((np.ones(pairs), (user, np.arange(pairs))), shape=(users, pairs + 1 + samples)), ub=1
+        ),
     ]
     if np.isfinite(limits.money):
         price = limits.cost.mean() or 1.0
-        rules.append(LinearConstraint(np.column_stack([limits.cost.reshape(1, -1) / price, rest]), ub=limits.money / price))
+        rules.append(
+            LinearConstraint(np.column_stack([limits.cost.reshape(1, -1) / price, rest]), ub=limits.money / price)
+        )
     for offer in np.flatnonzero(np.isfinite(limits.capacity)):
         of_it = (np.arange(pairs) % offers == offer).astype(float)[None, :]
         rules.append(LinearConstraint(np.column_stack([of_it, rest]), ub=limits.capacity[offer]))

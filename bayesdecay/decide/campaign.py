@@ -72,7 +72,9 @@ class Campaign:
 
     def __post_init__(self) -> None:
         if (self.cost is None) == (self.offers is None):
-            raise ValueError("campaign: give either cost (and effect) of one kind of contact, or offers={'name': Offer}")
+            raise ValueError(
+                "campaign: give either cost (and effect) of one kind of contact, or offers={'name': Offer}"
+            )
         if self.offers is not None:
             _check_offers(self.offers)
         _check_value(self.value)
@@ -90,7 +92,7 @@ class Campaign:
         """The offers by name; the only one of the simple form is called "contact"."""
         if self.offers is not None:
             return dict(self.offers)
-        return {CONTACT: Offer(cost=self.cost, effect=self.effect)}  # type: ignore[arg-type]
+        return {CONTACT: Offer(cost=self.cost, effect=self.effect)}
 
     def costs(self, users: pd.Index) -> np.ndarray:
         """Cost at contact, float64[user, offer] [money].

@@ -91,7 +91,7 @@ def _quantiles(draws: np.ndarray, shares: np.ndarray) -> np.ndarray:
     above = np.minimum(below + 1, samples - 1)
     ordered = np.partition(np.ascontiguousarray(draws.T), np.unique([*below, *above]), axis=1)
     low, high = ordered[:, below].astype(float), ordered[:, above].astype(float)
-    return (low + (high - low) * (position - below)).T  # type: ignore[no-any-return]
+    return (low + (high - low) * (position - below)).T
 
 
 def _reasons(

@@ -127,4 +127,3 @@ def some(users: pd.Index) -> str:
     shown = ", ".join(repr(user) for user in users[:3].tolist())
     more = f" and {len(users) - 3} more" if len(users) > 3 else ""
     return f"user{'s' if len(users) > 1 else ''} {shown}{more}"
-

@@ -17,8 +17,25 @@ import xarray as xr
 
 from bayesdecay.decide.campaign import Campaign
 from bayesdecay.decide.columns import (
-    ASSUMPTION, AUDIENCE, BEST, BOUND, BUDGET, CHOSEN, CONTACTS, COST, CVAR, EXTRA_RETURNS, GAP, OFFER, P_LOSS, P_PROFIT,
-    PROFIT, RANK, RISK_WEIGHT, SCORE, SPEND,
+    ASSUMPTION,
+    AUDIENCE,
+    BEST,
+    BOUND,
+    BUDGET,
+    CHOSEN,
+    CONTACTS,
+    COST,
+    CVAR,
+    EXTRA_RETURNS,
+    GAP,
+    OFFER,
+    P_LOSS,
+    P_PROFIT,
+    PROFIT,
+    RANK,
+    RISK_WEIGHT,
+    SCORE,
+    SPEND,
 )  # fmt: skip
 from bayesdecay.decide.outcomes import drawn_outcomes
 from bayesdecay.decide.risk import Risk, cvar, interval, p_loss
@@ -28,6 +45,7 @@ from bayesdecay.files import replacing
 from bayesdecay.names import CI_PROB, P_REACTIVATION, USER, bounds
 
 __all__ = ["Plan"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
@@ -40,8 +58,8 @@ class Plan:
     risk : Risk
         The risk appetite.
     table : DataFrame
-        A row a candidate, in the order given: user, offer, p_reactivation, profit, p_profit, assumed_uplift, cost, chosen,
-        rank, reason; p_reactivation and profit with _lower and _upper. profit is the expected profit of
+        A row a candidate, in the order given: user, offer, p_reactivation, profit, p_profit, assumed_uplift, cost,
+        chosen, rank, reason; p_reactivation and profit with _lower and _upper. profit is the expected profit of
         contacting that one user; its interval is about what is not known of the user and of the effect. Who gets
         no offer is shown with the one that would bring most. cost is what is paid at contact.
     outcomes : Dataset

@@ -126,7 +126,7 @@ def worst_weights(profit: np.ndarray, risk: Risk) -> np.ndarray:
     Notes
     -----
     :math:`(1 - \lambda) E[X] + \lambda\,\mathrm{CVaR} = \min_w \sum_s w_s X_s` over :math:`\sum_s w_s = 1` and
-    :math:`(1 - \lambda) / S \le w_s \le (1 - \lambda) / S + \lambda / (q S)`: the rest of the weight goes to the worst draws.
+    :math:`(1 - \lambda) / S \le w_s \le (1 - \lambda) / S + \lambda / (q S)`: the rest of the weight goes to the worst.
     """
     least, most = weight_bounds(profit.size, risk)
     extra = np.clip((risk.weight - np.arange(profit.size) * (most - least)), 0.0, most - least)

@@ -2,10 +2,10 @@ r"""The plan that a risk appetite asks for, and the frontier of plans over risk 
 
 In: what is at stake, a :class:`Risk`, the seed of the outcomes. Out: the plan and how good it is known to be.
 
-A highest P(loss) is no convex rule, so no bound is known but that of expected profit alone. Plans of rising weight on the
-CVaR, the same whatever is asked, are compared: of those whose P(loss), the chance of the outcomes included, is low
-enough, the one with the highest expected profit is taken. Contacting nobody is always among them. As the plans are the same,
-less risk is never paid with more expected profit.
+A highest P(loss) is no convex rule, so no bound is known but that of expected profit alone. Plans of rising weight on
+the CVaR, the same whatever is asked, are compared: of those whose P(loss), the chance of the outcomes included, is low
+enough, the one with the highest expected profit is taken. Contacting nobody is always among them. As the plans are
+the same, less risk is never paid with more expected profit.
 """
 
 from __future__ import annotations

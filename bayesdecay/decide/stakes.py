@@ -82,8 +82,12 @@ class Stakes:
 
     def weighted(self, weights: np.ndarray) -> np.ndarray:
         """Profit of each user under each offer, averaged over the samples by ``weights``; float64[user, offer]."""
+        return self.weighted_by(weights[None])[0]
+
+    def weighted_by(self, weights: np.ndarray) -> np.ndarray:
+        """Means by several weights, [mean, sample], in one pass over the draws; float64[mean, user, offer]."""
         offers = list(range(self.cost.shape[1]))
-        found = np.empty_like(self.cost)
+        found = np.empty((weights.shape[0], *self.cost.shape))
 
         def one(rows: slice) -> None:
             without, under = self.prospects.draws(rows, offers)
@@ -93,8 +97,8 @@ class Stakes:
             else:
                 gained = (shares @ under - shares @ without).astype(np.float64) * self.value[0, rows]
             if self.on_return.any():
-                gained = gained - self.on_return[:, None] * (shares @ under)
-            found[rows] = gained.T
+                gained = gained - self.on_return[:, None, None] * (shares @ under)
+            found[:, rows] = gained.transpose(1, 2, 0)
 
         each(one, self.batches())
         return found - self.cost

@@ -1,7 +1,8 @@
 r"""Choose whom to contact, with what: from draws of P(reactivation), a campaign and a risk appetite to a plan.
 
 In: draws of the probability of returning without contact (and under each offer, if measured), a :class:`Campaign` and
-a :class:`Risk`. Out: a :class:`Plan`. In draw s an assumed effect :math:`\tau_{as}` of offer a is the same for all users,
+a :class:`Risk`. Out: a :class:`Plan`. In draw s an assumed effect :math:`\tau_{as}` of offer a is the same for all
+users,
 
 .. math:: \operatorname{logit} p^a_{us} = \operatorname{logit} p^0_{us} + \tau_{as}.
 

@@ -39,9 +39,7 @@ def brute_force(profit: np.ndarray, limits: Limits) -> float:
 
 @settings(max_examples=60, deadline=None)
 @given(rows=pairs, budget=st.integers(0, 100), capacity=st.integers(0, 4))
-def test_agrees_with_every_way_to_give_out_offers(
-    rows: list[tuple[int, ...]], budget: int, capacity: int
-) -> None:
+def test_agrees_with_every_way_to_give_out_offers(rows: list[tuple[int, ...]], budget: int, capacity: int) -> None:
     table = np.array(rows, dtype=float) / 10
     limits = limits_for(table[:, 2:], budget / 10, [capacity, np.inf])
     found = assign(table[:, :2], limits)
@@ -91,5 +89,7 @@ def test_equal_users_are_taken_from_the_first(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_closed_users_and_zero_capacity_get_nothing() -> None:
-    limits = Limits(cost=np.ones((3, 2)), budget=None, capacity=np.array([0.0, np.inf]), closed=np.array([1, 0, 0], bool))
+    limits = Limits(
+        cost=np.ones((3, 2)), budget=None, capacity=np.array([0.0, np.inf]), closed=np.array([1, 0, 0], bool)
+    )
     assert assign(np.array([[5.0, 5.0], [9.0, 1.0], [9.0, -1.0]]), limits).pick.tolist() == [-1, 1, -1]

@@ -40,8 +40,8 @@ def recommendation(plan: Plan) -> str:
     profit = moneyed(row[PROFIT], *(row[name] for name in bounds(PROFIT)))
     gets = f", {plan.offers_in_words}," if len(plan.campaign.kinds) > 1 else ""
     told = (
-        f"Contact {count(row[CONTACTS])} of {count(len(plan.table))} lapsed users{gets} for {money(row[SPEND])}. That is "
-        f"expected to bring {gained} more returns{within} and, its cost taken off, a profit of {profit}. The "
+        f"Contact {count(row[CONTACTS])} of {count(len(plan.table))} lapsed users{gets} for {money(row[SPEND])}. That "
+        f"is expected to bring {gained} more returns{within} and, its cost taken off, a profit of {profit}. The "
         f"probability of a loss is {percent(row[P_LOSS])}; in the worst {_worst(plan)} of cases the profit is "
         f"{money(row[CVAR])} on average."
     )
