@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from bayesdecay.data.truth import Coupon as Coupon
     from bayesdecay.data.truth import Population as Population
     from bayesdecay.decide.effects import Effect as Effect
+    from bayesdecay.decide.offers import Offer as Offer
+    from bayesdecay.decide.prospects import Prospects as Prospects
+    from bayesdecay.decide.risk import Risk as Risk
     from bayesdecay.decide.policy_value import PolicyValue as PolicyValue
     from bayesdecay.decide.policy_value import policy_value as policy_value
     from bayesdecay.decide.targeting import Campaign as Campaign
@@ -138,6 +141,9 @@ _ROOM = {
     "Campaign": "decide.targeting",
     "Plan": "decide.targeting",
     "Effect": "decide.effects",
+    "Offer": "decide.offers",
+    "Risk": "decide.risk",
+    "Prospects": "decide.prospects",
     "read_experiment": "data.experiment_table",
     "Experiment": "data.experiment",
     "Balance": "data.balance",
