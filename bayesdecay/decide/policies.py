@@ -4,12 +4,12 @@ In: what is at stake, expected profits, P(return) and interest. Out: the offer o
 
 **The coupon rule.** Give a coupon to users whose *interest is low but who are likely to return*: interest below the
 median and P(return) above the median, the most likely first, for as long as the budget lasts. The thought is that the
-much interested return anyway, and the unlikely are lost. With an effect :math:`\tau` on the log-odds, contact
-changes P(return) by about :math:`\tau p (1 - p)`: highest at p = 1/2. So the rule is right where nobody's p is much
-above 1/2, where costs are alike, and where what it leaves out is worth less than the contacts cost: p then orders the users as profit does. It
-loses where p goes beyond 1/2, as it takes first those who return anyway; where a coupon is paid out to all who return,
-for the same reason; where values differ, which it never asks; and where the effect is doubtful, for it spends
-the whole budget whatever the risk.
+much interested return anyway, and the unlikely are lost. With an effect :math:`\tau` on the log-odds, contact changes
+P(return) by about :math:`\tau p (1 - p)`: highest at p = 1/2. So the rule is right where nobody's p is much above
+1/2, where costs are alike, and where what it leaves out is worth less than the contacts cost: p then orders the users
+as profit does. It loses where p goes beyond 1/2, as it takes first those who return anyway; where a coupon is paid
+out to all who return, for the same reason; where values differ, which it never asks; and where the effect is
+doubtful, for it spends the whole budget whatever the risk.
 """
 
 from __future__ import annotations

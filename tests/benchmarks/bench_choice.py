@@ -105,11 +105,11 @@ def _words(found: dict[str, dict[str, Any]]) -> list[str]:
     return [
         stamp("numba", "numpy", "scipy"),
         (
-            f"{convex[0]['users']:,} users, three offers (one with a cost if the user returns, one with a capacity), a "
-            f"budget, {DRAWS} draws in single precision. Seconds of choose alone, all tables and baselines "
-            "included; the memory is all that the process ever held, the draws included. What is open is the bound that no plan "
-            "exceeds less the plan's score. For a highest P(loss) the bound is that of expected profit alone, so what is open "
-            "is an upper limit and no measure of the method."
+            f"{convex[0]['users']:,} users, three offers (one with a cost if the user returns, one with a capacity), "
+            f"a budget, {DRAWS} draws in single precision. Seconds of choose alone, all tables and baselines included; "
+            "the memory is all that the process ever held, the draws included. What is open is the bound that no plan "
+            "exceeds less the plan's score. For a highest P(loss) the bound is that of expected profit alone, so what "
+            "is open is an upper limit and no measure of the method."
         ),
         markdown(pd.DataFrame(rows)),
         "- "
