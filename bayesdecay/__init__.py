@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from bayesdecay.data.truth import Population as Population
     from bayesdecay.decide.effects import Effect as Effect
     from bayesdecay.decide.offers import Offer as Offer
-    from bayesdecay.decide.prospects import Prospects as Prospects
-    from bayesdecay.decide.risk import Risk as Risk
     from bayesdecay.decide.policy_value import PolicyValue as PolicyValue
     from bayesdecay.decide.policy_value import policy_value as policy_value
+    from bayesdecay.decide.prospects import Prospects as Prospects
+    from bayesdecay.decide.risk import Risk as Risk
     from bayesdecay.decide.targeting import Campaign as Campaign
     from bayesdecay.decide.targeting import Plan as Plan
     from bayesdecay.decide.targeting import choose as choose
