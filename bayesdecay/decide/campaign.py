@@ -94,6 +94,11 @@ class Campaign:
             return dict(self.offers)
         return {CONTACT: Offer(cost=self.cost, effect=self.effect)}
 
+    @property
+    def measured(self) -> bool:
+        """Whether effects are measured, and come with the draws, and not assumed."""
+        return all(offer.effect is None for offer in self.kinds.values())
+
     def costs(self, users: pd.Index) -> np.ndarray:
         """Cost at contact, float64[user, offer] [money].
 
@@ -128,7 +133,7 @@ class Campaign:
     def assumption(self, ci_prob: float = 0.9) -> str:
         """Say in plain words what is assumed about the effects."""
         effects = {name: offer.effect for name, offer in self.kinds.items() if offer.effect is not None}
-        if not effects:
+        if self.measured:
             return "the effects are measured, draw by draw, and not assumed; they hold for users like those measured"
         if list(effects) == [CONTACT]:
             return effects[CONTACT].statement(ci_prob)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from bayesdecay.decide.prospects import OFFER as OFFER
 
 __all__ = [
-    "OFFER", "PROFIT", "P_PROFIT", "UPLIFT", "COST", "CHOSEN", "RANK", "REASON", "ASSUMPTION", "AUDIENCE",
-    "EXTRA_RETURNS", "CONTACTS", "SPEND", "P_LOSS", "CVAR", "BOUND", "GAP", "SCORE", "RISK_WEIGHT", "BUDGET", "BEST",
-    "LIKELIEST", "NOBODY", "EVERYBODY", "COUPON_RULE",
+    "OFFER", "PROFIT", "P_PROFIT", "UPLIFT", "MEASURED_UPLIFT", "COST", "CHOSEN", "RANK", "REASON", "ASSUMPTION",
+    "AUDIENCE", "EXTRA_RETURNS", "CONTACTS", "SPEND", "P_LOSS", "CVAR", "BOUND", "GAP", "SCORE", "RISK_WEIGHT",
+    "BUDGET", "BEST", "LIKELIEST", "NOBODY", "EVERYBODY", "COUPON_RULE",
 ]  # fmt: skip
 
 # Columns of the table of candidates.
 PROFIT = "profit"  # expected profit of the contact, its cost taken off [money]
 P_PROFIT = "p_profit"  # P(expected profit of the contact > 0)
 UPLIFT = "assumed_uplift"  # change of P(reactivation) by the contact, as assumed
+MEASURED_UPLIFT = "uplift"  # the same, as measured
 COST = "cost"  # at contact [money]
 CHOSEN = "chosen"
 RANK = "rank"  # 1 is the highest expected profit

@@ -1,7 +1,7 @@
 r"""What it would be worth to know more before the campaign: perfect information, and a test on n users.
 
 In: draws of P(return) and a :class:`~bayesdecay.decide.campaign.Campaign`. Out: how much higher the expected profit of
-the best plan would be. With :math:`V(\theta, x)` the expected profit of the plan x if the parameters were :math:`\theta`,
+the best plan would be. With :math:`V(\theta, x)` the expected profit of plan x if the parameters were :math:`\theta`,
 
 .. math::
 

@@ -134,10 +134,9 @@ def prospects_of(p: Any, campaign: Campaign, rng: np.random.Generator) -> Prospe
     names = tuple(campaign.kinds)
     if not isinstance(p, xr.DataArray):
         return _taken(p, names)
-    assumed = all(offer.effect is not None for offer in campaign.kinds.values())
-    dims = {SAMPLE, USER} if assumed else {SAMPLE, USER, OFFER}
+    dims = {SAMPLE, USER, OFFER} if campaign.measured else {SAMPLE, USER}
     if set(p.dims) != dims or p.sizes[SAMPLE] == 0:
-        wanted = "(sample, user)" if assumed else "(sample, user, offer), since no effect is assumed"
+        wanted = "(sample, user, offer), since no effect is assumed" if campaign.measured else "(sample, user)"
         raise ValueError(f"choose: p has the dims {dict(p.sizes)}; expected draws with dims {wanted}")
     if USER not in p.indexes:
         raise ValueError("choose: p has no coordinate 'user'; give it the users' ids, as in p.assign_coords(user=ids)")
@@ -145,7 +144,7 @@ def prospects_of(p: Any, campaign: Campaign, rng: np.random.Generator) -> Prospe
     if users.has_duplicates:
         twice = users[users.duplicated()][0]
         raise ValueError(f"choose: user {twice!r} comes more than once in p; give one column of draws a user")
-    if assumed:
+    if not campaign.measured:
         effects = [offer.effect for offer in campaign.kinds.values() if offer.effect is not None]
         tau = np.stack([effect.draws(p.sizes[SAMPLE], rng) for effect in effects])
         without = p.transpose(SAMPLE, USER).data

@@ -105,6 +105,8 @@ def choose(
     limits = limits_of(stakes)
     profit = stakes.weighted(np.full(stakes.samples, 1 / stakes.samples))
     table = candidates_table(stakes, limits, profit, best.pick, (excluded, held_out), ci_prob=ci_prob)
+    if campaign.measured:
+        table = table.rename(columns={words.UPLIFT: words.MEASURED_UPLIFT})
     picks = {words.BEST: best.pick} | _simple(stakes, profit, table[P_REACTIVATION].to_numpy(), interest)
     return Plan(
         campaign=campaign,
