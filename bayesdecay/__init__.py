@@ -35,9 +35,18 @@ if TYPE_CHECKING:
     from bayesdecay.data.snapshots import snapshots as snapshots
     from bayesdecay.data.truth import Coupon as Coupon
     from bayesdecay.data.truth import Population as Population
+    from bayesdecay.decide.control import control_group_size as control_group_size
     from bayesdecay.decide.effects import Effect as Effect
+    from bayesdecay.decide.exploration import explore as explore
+    from bayesdecay.decide.information import value_of_perfect_information as value_of_perfect_information
+    from bayesdecay.decide.information import value_of_test as value_of_test
+    from bayesdecay.decide.measured import measured_prospects as measured_prospects
+    from bayesdecay.decide.measured import measured_value as measured_value
+    from bayesdecay.decide.offers import Offer as Offer
     from bayesdecay.decide.policy_value import PolicyValue as PolicyValue
     from bayesdecay.decide.policy_value import policy_value as policy_value
+    from bayesdecay.decide.prospects import Prospects as Prospects
+    from bayesdecay.decide.risk import Risk as Risk
     from bayesdecay.decide.targeting import Campaign as Campaign
     from bayesdecay.decide.targeting import Plan as Plan
     from bayesdecay.decide.targeting import choose as choose
@@ -138,6 +147,15 @@ _ROOM = {
     "Campaign": "decide.targeting",
     "Plan": "decide.targeting",
     "Effect": "decide.effects",
+    "measured_prospects": "decide.measured",
+    "measured_value": "decide.measured",
+    "value_of_perfect_information": "decide.information",
+    "value_of_test": "decide.information",
+    "control_group_size": "decide.control",
+    "explore": "decide.exploration",
+    "Offer": "decide.offers",
+    "Risk": "decide.risk",
+    "Prospects": "decide.prospects",
     "read_experiment": "data.experiment_table",
     "Experiment": "data.experiment",
     "Balance": "data.balance",

@@ -1,41 +1,51 @@
-"""A campaign: what a contact costs, what a return is worth, what a contact is assumed to do, and the budget.
+"""A campaign: the offers, what a return is worth, the budget, who is left out, and who is held out.
 
-In: the planner's numbers, for everybody or per user. Out: one cost and one value for each candidate.
+In: the planner's numbers. Out: one checked description, which ``choose`` aligns with its candidates.
 """
 
 from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from bayesdecay.decide.effects import DEFAULT_EFFECT, Effect
+from bayesdecay.decide.offers import Amount, Offer, aligned, check_amount, some
+from bayesdecay.names import SAMPLE, USER
 
-__all__ = ["Amount", "Campaign"]
+__all__ = ["CONTACT", "Amount", "Campaign"]
 
-type Amount = float | Mapping[Hashable, float] | pd.Series
+CONTACT = "contact"  # name of the only offer of a campaign that names none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Campaign:
-    """One kind of contact, to be offered to some of the candidates.
+    """Offers to be made to some of the candidates, each user getting one at most.
 
     Attributes
     ----------
     cost : float or mapping or Series of user -> float
-        Cost of one contact [money], paid whether or not the user returns.
-    value : float or mapping or Series of user -> float
-        Worth of one user who returns [money].
+        Cost of one contact [money], paid whether or not the user returns; for a campaign with one kind of contact.
+    value : float or mapping or Series of user -> float, or DataArray (sample, user)
+        Worth of one user who returns [money]; draws of it may come from a spend model. A user of value 0 is never
+        contacted, and the table says so; a user without a value is an error.
     effect : Effect
-        Assumed effect of a contact on the log-odds of returning.
+        Assumed effect of that one kind of contact on the log-odds of returning.
     budget : float or None
-        The most that all contacts may cost together [money]; None for no limit.
+        The most that all contacts may cost together at contact [money]; None for no limit.
     horizon : str
         The window that P(reactivation) is about, for the messages, such as "30d".
+    offers : mapping of str -> Offer, optional
+        Several kinds of contact by name, in place of ``cost`` and ``effect``.
+    exclude : collection of users
+        Users who may not be contacted, such as those who opted out.
+    control : float
+        Share of the candidates held out at random, to be compared with later; in [0, 1).
 
     Raises
     ------
@@ -46,75 +56,117 @@ class Campaign:
     --------
     >>> Campaign(cost=0.5, value=20, budget=500, horizon="30d").budget
     500
+    >>> mail, coupon = Offer(cost=0.1, effect=Effect.normal(0.2, 0.1)), Offer(cost=0.2, effect=Effect.normal(0.5, 0.3))
+    >>> list(Campaign(offers={"e-mail": mail, "coupon": coupon}, value=20).kinds)
+    ['e-mail', 'coupon']
     """
 
-    cost: Amount
-    value: Amount
+    value: Amount | xr.DataArray
+    cost: Amount | None = None
     effect: Effect = DEFAULT_EFFECT
     budget: float | None = None
     horizon: str = ""
+    offers: Mapping[str, Offer] | None = None
+    exclude: Collection[Hashable] = ()
+    control: float = 0.0
 
     def __post_init__(self) -> None:
-        cost, value = _as_series(self.cost, "cost"), _as_series(self.value, "value")
-        if (cost < 0).any():
+        if (self.cost is None) == (self.offers is None):
             raise ValueError(
-                f"campaign: cost is {cost[cost < 0].iloc[0]:g}{_where(self.cost, cost < 0)}; give 0 or more"
+                "campaign: give either cost (and effect) of one kind of contact, or offers={'name': Offer}"
             )
-        if (value < 0).any():
-            raise ValueError(
-                f"campaign: value is {value[value < 0].iloc[0]:g}{_where(self.value, value < 0)}; give 0 or more"
-            )
-        if (value == 0).all():
-            raise ValueError("campaign: value is 0, so no contact can pay; give what a returning user is worth")
-        if not isinstance(self.effect, Effect):
-            raise TypeError(
-                f"campaign: effect is {self.effect!r}; make one with Effect.normal(0.3, 0.2) or "
-                "Effect.from_text('normal(0.3, 0.2)')"
-            )
+        if self.offers is not None:
+            _check_offers(self.offers)
+        _check_value(self.value)
+        _ = self.kinds  # an Offer checks its own numbers
         _check_budget(self.budget)
+        if isinstance(self.exclude, str) or not isinstance(self.exclude, Collection):
+            raise TypeError(f"campaign: exclude is {self.exclude!r}; give a list of users")
+        if isinstance(self.control, bool) or not isinstance(self.control, numbers.Real):
+            raise TypeError(f"campaign: control is {self.control!r}; give a share such as 0.1")
+        if not 0 <= self.control < 1:
+            raise ValueError(f"campaign: control is {self.control}; give a share of at least 0 and below 1")
 
-    def per_user(self, users: pd.Index) -> tuple[np.ndarray, np.ndarray]:
-        """Cost and value for each of the users, float64[user] each.
+    @property
+    def kinds(self) -> dict[str, Offer]:
+        """The offers by name; the only one of the simple form is called "contact"."""
+        if self.offers is not None:
+            return dict(self.offers)
+        return {CONTACT: Offer(cost=self.cost, effect=self.effect)}
+
+    @property
+    def measured(self) -> bool:
+        """Whether effects are measured, and come with the draws, and not assumed."""
+        return all(offer.effect is None for offer in self.kinds.values())
+
+    def costs(self, users: pd.Index) -> np.ndarray:
+        """Cost at contact, float64[user, offer] [money].
 
         Raises
         ------
         ValueError
-            If a user has no cost or no value.
+            If a user has no cost.
         """
-        return _aligned(self.cost, users, "cost"), _aligned(self.value, users, "value")
+        return np.stack([aligned(offer.cost, users, "cost") for offer in self.kinds.values()], axis=1)
+
+    def values(self, users: pd.Index, samples: int) -> np.ndarray:
+        """Value of a return, float64[1 or sample, user] [money].
+
+        Raises
+        ------
+        ValueError
+            If a user has no value, or there are more or fewer draws than ``samples``.
+        """
+        if not isinstance(self.value, xr.DataArray):
+            return aligned(self.value, users, "value")[None, :]
+        if self.value.sizes[SAMPLE] != samples:
+            raise ValueError(
+                f"campaign: value has {self.value.sizes[SAMPLE]} draws and P(reactivation) {samples}; give draws of "
+                "the same samples"
+            )
+        rows = self.value.indexes[USER].get_indexer(users)
+        if (rows < 0).any():
+            raise ValueError(f"campaign: value has no draws for {some(users[rows < 0])}; give every candidate some")
+        draws: np.ndarray = self.value.transpose(SAMPLE, USER).data
+        return draws if (rows == np.arange(draws.shape[1])).all() and rows.size == draws.shape[1] else draws[:, rows]
+
+    def assumption(self, ci_prob: float = 0.9) -> str:
+        """Say in plain words what is assumed about the effects."""
+        effects = {name: offer.effect for name, offer in self.kinds.items() if offer.effect is not None}
+        if self.measured:
+            return "the effects are measured, draw by draw, and not assumed; they hold for users like those measured"
+        if list(effects) == [CONTACT]:
+            return effects[CONTACT].statement(ci_prob)
+        parts = [
+            f"{name!r} is ASSUMED to multiply the odds of returning by {effect.odds_ratio(ci_prob)}"
+            f"{' (claiming no doubt, so every interval and risk here is too narrow)' if effect.certain else ''}"
+            for name, effect in effects.items()
+        ]
+        return f"{', '.join(parts)}; no randomised treatment is in this log, so no output here is evidence of it"
 
 
-def _as_series(amount: Amount, name: str) -> pd.Series:
-    """Show one number or many as a Series, checked to be finite numbers with one row a user."""
-    if isinstance(amount, bool) or not isinstance(amount, numbers.Real | Mapping | pd.Series):
-        raise TypeError(f"campaign: {name} is {amount!r}; give one number, or a Series or mapping with one a user")
-    try:
-        series = pd.Series(amount if isinstance(amount, Mapping | pd.Series) else [amount]).astype(float)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"campaign: {name} holds something that is not a number: {error}") from error
-    if series.empty:
-        raise ValueError(f"campaign: {name} is empty; give one number, or one a user")
-    if series.index.has_duplicates:
-        twice = series.index[series.index.duplicated()].unique()
-        raise ValueError(f"campaign: {name} has several rows for {_some(twice)}; give each user one")
-    wrong = ~np.isfinite(series)
-    if wrong.any():
-        raise ValueError(f"campaign: {name} is missing or infinite{_where(amount, wrong)}; give a finite number")
-    return series
+def _check_offers(offers: object) -> None:
+    if not isinstance(offers, Mapping) or not all(isinstance(offer, Offer) for offer in offers.values()):
+        raise TypeError(f"campaign: offers is {offers!r}; give a mapping such as {{'e-mail': Offer(cost=0.1, ...)}}")
+    if not offers or not all(isinstance(name, str) and name for name in offers):
+        raise ValueError("campaign: offers is empty or has a nameless one; give at least one offer with a name")
+    kinds = {offer.effect is None for offer in offers.values()}
+    if len(kinds) > 1:
+        raise ValueError("campaign: some offers have an assumed effect and some none; assume all, or measure all")
 
 
-def _aligned(amount: Amount, users: pd.Index, name: str) -> np.ndarray:
-    """Amount of each user, float64[user]."""
-    if not isinstance(amount, Mapping | pd.Series):
-        return np.full(len(users), float(amount))
-    series = _as_series(amount, name)
-    rows = series.index.get_indexer(users)
-    if (rows < 0).any():
+def _check_value(value: Amount | xr.DataArray) -> None:
+    if not isinstance(value, xr.DataArray):
+        if (check_amount(value, "value") == 0).all():
+            raise ValueError("campaign: value is 0, so no contact can pay; give what a returning user is worth")
+        return
+    if set(value.dims) != {SAMPLE, USER} or USER not in value.indexes:
         raise ValueError(
-            f"campaign: {name} has no row for {_some(users[rows < 0])}; give every candidate one, with ids of the same "
-            "type as in the log, or one number for all"
+            f"campaign: value has the dims {dict(value.sizes)}; expected draws (sample, user) with the users' ids"
         )
-    return series.to_numpy()[rows]
+    low, high = float(value.min(skipna=False)), float(value.max(skipna=False))
+    if not (low >= 0 and math.isfinite(high)):  # NaN fails too
+        raise ValueError("campaign: some draws of value are missing, negative or infinite; give 0 or more")
 
 
 def _check_budget(budget: float | None) -> None:
@@ -124,15 +176,3 @@ def _check_budget(budget: float | None) -> None:
         raise TypeError(f"campaign: budget is {budget!r}; give a number, or None for no limit")
     if not (math.isfinite(budget) and budget >= 0):
         raise ValueError(f"campaign: budget is {budget}; give 0 or more, or None for no limit")
-
-
-def _where(amount: object, wrong: pd.Series) -> str:
-    """Name the users with a wrong amount; a number for everybody has none to name."""
-    return f" for {_some(wrong.index[wrong])}" if isinstance(amount, Mapping | pd.Series) else ""
-
-
-def _some(users: pd.Index) -> str:
-    """Name up to three users and count the rest."""
-    shown = ", ".join(repr(user) for user in users[:3].tolist())
-    more = f" and {len(users) - 3} more" if len(users) > 3 else ""
-    return f"user{'s' if len(users) > 1 else ''} {shown}{more}"

@@ -5,7 +5,7 @@ expected profit in the worst share :math:`q = 1 - \ell` of cases,
 
 .. math:: \mathrm{CVaR}_\ell(X) = \max_v \{ v - E[(v - X)^+] / q \} = \frac1q \int_0^q F^{-1}(s)\,ds,
 
-on the profit side: lower is worse, and CVaR never exceeds the mean.
+on the profit side: lower is worse, and CVaR never exceeds the mean. :class:`Risk` says how much of it is borne.
 
 References
 ----------
@@ -18,11 +18,82 @@ Finance* 26(7), 1443-1471. https://doi.org/10.1016/S0378-4266(02)00271-6 (discre
 from __future__ import annotations
 
 import numbers
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-__all__ = ["check_share", "cvar", "interval", "p_loss"]
+__all__ = ["Risk", "check_share", "cvar", "interval", "p_loss", "weight_bounds", "worst_weights"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Risk:
+    """How much risk a planner bears; make one with :meth:`neutral`, :meth:`cvar` or :meth:`max_loss_probability`.
+
+    Attributes
+    ----------
+    weight : float
+        In [0, 1]: what one unit of shortfall, expected profit less CVaR, costs [money per money]. 0 looks at the
+        expected profit alone, 1 at the CVaR alone.
+    level : float
+        Level of that CVaR.
+    most_loss : float or None
+        Highest P(loss) that is borne; None for any.
+
+    Examples
+    --------
+    >>> Risk.cvar(level=0.9, weight=0.5)
+    Risk(weight=0.5, level=0.9, most_loss=None)
+    """
+
+    weight: float = 0.0
+    level: float = 0.95
+    most_loss: float | None = None
+
+    def __post_init__(self) -> None:
+        check_share(self.level, "risk: level", lowest=True)
+        if isinstance(self.weight, bool) or not isinstance(self.weight, numbers.Real):
+            raise TypeError(f"risk: weight is {self.weight!r}; give a number from 0 to 1")
+        if not 0 <= self.weight <= 1:
+            raise ValueError(f"risk: weight is {self.weight}; give 0 (expected profit only) to 1 (CVaR only)")
+        if self.most_loss is not None:
+            check_share(self.most_loss, "risk: the highest P(loss)")
+
+    @classmethod
+    def neutral(cls) -> Risk:
+        """Expected profit only."""
+        return cls()
+
+    @classmethod
+    def cvar(cls, level: float = 0.95, weight: float = 0.5) -> Risk:
+        """Expected profit less ``weight`` times the CVaR shortfall, expected profit less CVaR."""
+        return cls(weight=weight, level=level)
+
+    @classmethod
+    def max_loss_probability(cls, most: float) -> Risk:
+        """Expected profit, among plans whose P(loss) is at most ``most``."""
+        return cls(most_loss=most)
+
+    @property
+    def is_neutral(self) -> bool:
+        """Whether only expected profit counts."""
+        return self.weight == 0 and self.most_loss is None
+
+    def score(self, profit: Any) -> float:
+        """Expected profit less the weighted shortfall of equally probable draws [money]."""
+        draws = np.asarray(profit, dtype=float)
+        return float((1 - self.weight) * draws.mean() + self.weight * cvar(draws, self.level))
+
+    def __str__(self) -> str:
+        """Say in plain words what is wanted."""
+        if self.most_loss is not None:
+            return f"the highest expected profit with a probability of a loss of at most {self.most_loss:g}"
+        if self.weight == 0:
+            return "the highest expected profit"
+        return (
+            f"the highest expected profit less {self.weight:g} times the shortfall of the worst "
+            f"{100 * (1 - self.level):.3g} % of cases"
+        )
 
 
 def cvar(profit: Any, level: float = 0.95) -> float:
@@ -47,6 +118,28 @@ def cvar(profit: Any, level: float = 0.95) -> float:
     if worst > whole:
         total += (worst - whole) * ordered[whole]
     return float(total / worst)
+
+
+def worst_weights(profit: np.ndarray, risk: Risk) -> np.ndarray:
+    r"""Weights of the draws that make their weighted mean the risk-adjusted profit; float64[sample].
+
+    Notes
+    -----
+    :math:`(1 - \lambda) E[X] + \lambda\,\mathrm{CVaR} = \min_w \sum_s w_s X_s` over :math:`\sum_s w_s = 1` and
+    :math:`(1 - \lambda) / S \le w_s \le (1 - \lambda) / S + \lambda / (q S)`: the rest of the weight goes to the worst.
+    """
+    least, most = weight_bounds(profit.size, risk)
+    extra = np.clip((risk.weight - np.arange(profit.size) * (most - least)), 0.0, most - least)
+    weights = np.empty(profit.size)
+    weights[np.argsort(profit, kind="stable")] = least + extra
+    return weights
+
+
+def weight_bounds(samples: int, risk: Risk) -> tuple[float, float]:
+    """Least and largest weight that the worst case may give to one draw."""
+    worst = max(round((1 - risk.level) * samples, 9), 1.0)
+    least = (1 - risk.weight) / samples
+    return least, least + risk.weight / worst
 
 
 def p_loss(profit: Any) -> float:

@@ -1,79 +1,85 @@
-r"""Choose whom to contact: from draws of P(reactivation) and a campaign to a plan.
+r"""Choose whom to contact, with what: from draws of P(reactivation), a campaign and a risk appetite to a plan.
 
-In: draws (sample, user) of the probability of returning without contact, and a :class:`Campaign`. Out: a
-:class:`Plan`. In draw s the effect :math:`\tau_s` is the same for all users, and
+In: draws of the probability of returning without contact (and under each offer, if measured), a :class:`Campaign` and
+a :class:`Risk`. Out: a :class:`Plan`. In draw s an assumed effect :math:`\tau_{as}` of offer a is the same for all
+users,
 
-.. math:: \pi_{us} = v_u (p^1_{us} - p^0_{us}) - c_u, \qquad \operatorname{logit} p^1_{us} =
-          \operatorname{logit} p^0_{us} + \tau_s
+.. math:: \operatorname{logit} p^a_{us} = \operatorname{logit} p^0_{us} + \tau_{as}.
 
-is the expected profit of contacting user u. The audience maximises :math:`\sum_u E_s[\pi_{us}]` under the budget. Its
-total is summed within each draw, so that doubt shared by all users does not average out, and each user's
-outcome is drawn under the monotone coupling: one uniform number decides whether the user returns with and
-without contact, so contact can only ever change the outcome one way.
-
-References
-----------
-Angrist, J. D., Imbens, G. W., Rubin, D. B. (1996). Identification of causal effects using instrumental variables.
-*J. Am. Stat. Assoc.* 91(434), 444-455. https://doi.org/10.1080/01621459.1996.10476902 (monotonicity)
+The steps, each with a module of its own: prospects (the draws), stakes (the money), selection (the best plan, by
+assignment where risk does not count, by cutting planes where it does), candidates (the table), outcomes (what whole
+plans bring).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesdecay.decide import plan as words
+from bayesdecay.decide import columns as words
+from bayesdecay.decide import policies
+from bayesdecay.decide.averse import limits_of
 from bayesdecay.decide.campaign import Campaign
-from bayesdecay.decide.effects import uplift
-from bayesdecay.decide.knapsack import affordable, best_set, fill
+from bayesdecay.decide.candidates import candidates_table
+from bayesdecay.decide.offers import some
+from bayesdecay.decide.outcomes import drawn_outcomes
 from bayesdecay.decide.plan import Plan
-from bayesdecay.decide.risk import check_share
-from bayesdecay.names import P_REACTIVATION, SAMPLE, USER, bounds
+from bayesdecay.decide.prospects import Prospects, prospects_of
+from bayesdecay.decide.risk import Risk, check_share
+from bayesdecay.decide.selection import selected
+from bayesdecay.decide.stakes import Stakes, stakes_of
+from bayesdecay.names import P_REACTIVATION, SAMPLE, USER
 
 __all__ = ["Campaign", "Plan", "choose"]
 
-# Numbers of one batch (samples times users): 8 MB each for the handful of arrays alive at once.
-_BATCH = 1_000_000
-
 
 def choose(
-    p: xr.DataArray,
+    p: xr.DataArray | Prospects,
     campaign: Campaign,
     *,
+    risk: Risk | None = None,
+    interest: pd.Series | xr.DataArray | None = None,
     ci_prob: float = 0.9,
-    risk_level: float = 0.95,
+    risk_level: float | None = None,
     random_seed: int | np.random.Generator | None = None,
 ) -> Plan:
-    """Choose the audience with the highest expected profit that the budget pays for.
+    """Choose who gets which offer: the plan with the highest expected profit, or the best under a risk appetite.
 
     Parameters
     ----------
-    p : DataArray, dims (sample, user)
-        Draws of P(reactivation) without contact; the users' own ids in the coordinate ``user``.
+    p : DataArray, dims (sample, user) or (sample, user, offer), or Prospects
+        Draws of P(reactivation) without contact; the users' own ids in the coordinate ``user``. With the dim
+        ``offer``: measured draws, without contact at "none", under each offer at its name. An object with the members
+        of :class:`~bayesdecay.decide.prospects.Prospects` gives its draws when asked.
     campaign : Campaign
-        Cost, value, assumed effect and budget.
+        Offers, value, budget, and who is left out.
+    risk : Risk, optional
+        ``Risk.neutral()`` (the default), ``Risk.cvar(...)`` or ``Risk.max_loss_probability(...)``. What is optimised
+        is the risk of the profit expected in each draw; what the plan announces includes the chance of outcomes.
+    interest : Series or DataArray with one number a user, optional
+        Interest at the cutoff. With it the field's coupon rule stands among the baselines.
     ci_prob : float
         Probability of the equal-tailed intervals.
-    risk_level : float
-        CVaR is the mean profit in the worst ``1 - risk_level`` share of cases.
+    risk_level : float, optional
+        The announced CVaR is the mean profit in the worst ``1 - risk_level`` share of cases; that of ``risk`` if not
+        given.
     random_seed : int or Generator, optional
-        Seed of the effect's draws and of the outcomes.
+        Seed of the effects' draws, the control group and the outcomes.
 
     Raises
     ------
     TypeError
-        If ``p`` or ``campaign`` is of another kind.
+        If ``p``, ``campaign`` or ``risk`` is of another kind.
     ValueError
-        If ``p`` has other dims, no or repeated ids, or values outside [0, 1]; if a user has no cost or value.
+        If ``p`` has other dims, no or repeated ids, or values outside [0, 1]; if a user has no cost, value or interest.
 
     Notes
     -----
-    Ties go to the user who comes first in ``p``. Users are read in batches: beside ``p`` the memory needed is that
-    of the table.
+    Ties go to the user who comes first in ``p``, and to the offer that comes first in the campaign. Users are read in
+    batches: beside ``p`` the memory needed is that of the table.
 
     Examples
     --------
@@ -82,135 +88,101 @@ def choose(
     >>> plan.audience["user"].tolist()
     ['bob', 'ann']
     """
+    risk = Risk.neutral() if risk is None else risk
+    if not isinstance(risk, Risk):
+        raise TypeError(f"choose: risk is {risk!r}; make one with Risk.neutral(), Risk.cvar() or similar")
     check_share(ci_prob, "ci_prob")
-    check_share(risk_level, "risk_level", lowest=True)
+    level = check_share(risk.level if risk_level is None else risk_level, "risk_level", lowest=True)
     if not isinstance(campaign, Campaign):
         raise TypeError(f"choose: campaign is {campaign!r}; describe it with Campaign(cost=..., value=...)")
-    problem = _stated(p, campaign, np.random.default_rng(random_seed))
-    table = _contacts(problem, ci_prob)
-    profit = table[words.PROFIT].to_numpy()
-    best = best_set(profit, problem.cost, campaign.budget)
-    audiences = {
-        words.BEST: best.chosen,
-        words.LIKELIEST: _likeliest(table[P_REACTIVATION].to_numpy(), problem.cost, campaign.budget),
-        words.NOBODY: np.zeros(profit.size, dtype=bool),
-    }
-    rank = np.empty(profit.size, dtype=np.int64)
-    rank[np.argsort(-profit, kind="stable")] = np.arange(1, profit.size + 1)
+    rng = np.random.default_rng(random_seed)
+    prospects = prospects_of(p, campaign, rng)
+    excluded = prospects.users.isin(list(campaign.exclude))
+    held_out = _held_out(~excluded, campaign.control, rng)
+    stakes = stakes_of(prospects, campaign, excluded | held_out)
+    seed = int(rng.integers(2**62))
+    best = selected(stakes, risk, seed)
+    limits = limits_of(stakes)
+    profit = stakes.weighted(np.full(stakes.samples, 1 / stakes.samples))
+    table = candidates_table(stakes, limits, profit, best.pick, (excluded, held_out), ci_prob=ci_prob)
+    if campaign.measured:
+        table = table.rename(columns={words.UPLIFT: words.MEASURED_UPLIFT})
+    picks = {words.BEST: best.pick} | _simple(stakes, profit, table[P_REACTIVATION].to_numpy(), interest)
     return Plan(
         campaign=campaign,
-        table=table.assign(
-            **{words.CHOSEN: best.chosen, words.RANK: rank, words.REASON: _reasons(table, best.chosen, campaign.budget)}
-        ),
-        outcomes=_outcomes(problem, table, audiences, p),
+        risk=risk,
+        table=table,
+        outcomes=_outcomes(stakes, profit, picks, seed, p),
+        score=best.score,
         bound=best.bound,
         exact=best.exact,
+        met=best.met,
         ci_prob=ci_prob,
-        risk_level=risk_level,
+        risk_level=level,
+        stakes=stakes,
+        seed=seed,
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Problem:
-    """What is to be decided, aligned: draws ``p`` [sample, user], ``tau`` [sample], the rest [user]."""
-
-    p: np.ndarray
-    tau: np.ndarray
-    users: pd.Index
-    cost: np.ndarray
-    value: np.ndarray
-    rng: np.random.Generator
-
-    def batches(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield some of the users a batch at a time: their rows, and float64[sample, row] of P(return)."""
-        step = max(_BATCH // self.tau.size, 1)
-        for start in range(0, rows.size, step):
-            batch = rows[start : start + step]
-            yield batch, np.asarray(self.p[:, batch], dtype=np.float64)
+def _held_out(eligible: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw the control group among those who could be contacted, bool[user]."""
+    held = np.zeros(eligible.size, dtype=bool)
+    rows = np.flatnonzero(eligible)
+    if share > 0:
+        held[rng.choice(rows, round(share * rows.size), replace=False)] = True
+    return held
 
 
-def _stated(p: xr.DataArray, campaign: Campaign, rng: np.random.Generator) -> _Problem:
-    """Check the draws at the door and align the campaign with their users."""
-    if not isinstance(p, xr.DataArray):
-        raise TypeError(f"choose: p is {type(p).__name__}; expected an xarray.DataArray with dims (sample, user)")
-    if set(p.dims) != {SAMPLE, USER} or p.sizes[SAMPLE] == 0:
-        raise ValueError(f"choose: p has the dims {dict(p.sizes)}; expected draws with dims (sample, user)")
-    if USER not in p.indexes:
-        raise ValueError("choose: p has no coordinate 'user'; give it the users' ids, as in p.assign_coords(user=ids)")
-    users = p.indexes[USER]
-    if users.has_duplicates:
-        twice = users[users.duplicated()][0]
-        raise ValueError(f"choose: user {twice!r} comes more than once in p; give one column of draws a user")
-    cost, value = campaign.per_user(users)
-    tau = campaign.effect.draws(p.sizes[SAMPLE], rng)
-    matrix = p.transpose(SAMPLE, USER).data
-    return _Problem(p=matrix, tau=tau, users=users, cost=cost, value=value, rng=rng)
+def _simple(
+    stakes: Stakes, profit: np.ndarray, p: np.ndarray, interest: pd.Series | xr.DataArray | None
+) -> dict[str, np.ndarray]:
+    """Offers of the users under the simple policies."""
+    limits = limits_of(stakes)
+    offer = policies.best_single_offer(profit, limits)
+    found = {words.LIKELIEST: policies.most_likely(p, offer, limits)}
+    if interest is not None:
+        found[words.COUPON_RULE] = policies.coupon_rule(p, _aligned(interest, stakes), offer, limits)
+    found[words.EVERYBODY] = policies.everybody(profit, limits)
+    found[words.NOBODY] = np.full(stakes.users, -1, dtype=np.int8)
+    return found
 
 
-def _contacts(problem: _Problem, ci_prob: float) -> pd.DataFrame:
-    """Judge each contact alone: a row a user, nobody chosen yet."""
-    n = problem.cost.size
-    names = [P_REACTIVATION, *bounds(P_REACTIVATION), words.PROFIT, *bounds(words.PROFIT), words.P_PROFIT, words.UPLIFT]
-    columns = {name: np.empty(n) for name in names}
-    tails = [(1 - ci_prob) / 2, (1 + ci_prob) / 2]
-    for rows, p in problem.batches(np.arange(n)):
-        if not ((p >= 0) & (p <= 1)).all():  # NaN fails both
-            user = problem.users[rows[np.argmin(((p >= 0) & (p <= 1)).all(axis=0))]]
-            raise ValueError(f"choose: p of user {user!r} is missing or outside [0, 1]; expected probabilities")
-        gained = uplift(p, problem.tau[:, None])
-        profit = gained * problem.value[rows] - problem.cost[rows]
-        columns[words.UPLIFT][rows] = gained.mean(axis=0)
-        columns[words.P_PROFIT][rows] = (profit > 0).mean(axis=0)
-        for name, draws in ((P_REACTIVATION, p), (words.PROFIT, profit)):
-            columns[name][rows] = draws.mean(axis=0)
-            for bound, ends in zip(bounds(name), np.quantile(draws, tails, axis=0), strict=True):
-                columns[bound][rows] = ends
-    ids = problem.users.to_flat_index() if isinstance(problem.users, pd.MultiIndex) else problem.users
-    return pd.DataFrame({USER: ids, **columns, words.COST: problem.cost})
+def _aligned(interest: Any, stakes: Stakes) -> np.ndarray:
+    """Interest of each user, float64[user]; of draws the mean."""
+    if isinstance(interest, xr.DataArray):
+        interest = (interest.mean(SAMPLE) if SAMPLE in interest.dims else interest).to_series()
+    if not isinstance(interest, pd.Series):
+        raise TypeError(f"choose: interest is {type(interest).__name__}; give a Series or DataArray, a number a user")
+    users = stakes.prospects.users
+    found = interest.reindex(users).to_numpy(dtype=float)
+    if not np.isfinite(found).all():
+        raise ValueError(f"choose: interest is missing for {some(users[~np.isfinite(found)])}; give everybody's {USER}")
+    return found
 
 
-def _likeliest(p: np.ndarray, cost: np.ndarray, budget: float | None) -> np.ndarray:
-    """Take the users most likely to return without contact, from the top, as far as the budget goes."""
-    limit = np.inf if budget is None else affordable(budget)
-    return fill(np.argsort(-p, kind="stable"), cost, limit)
-
-
-def _reasons(table: pd.DataFrame, chosen: np.ndarray, budget: float | None) -> np.ndarray:
-    """Why each user is in the audience or not, in plain words."""
-    profit, cost = table[words.PROFIT].to_numpy(), table[words.COST].to_numpy()
-    reasons = np.full(profit.size, "expected profit not above zero", dtype=object)
-    if budget is not None:
-        reasons[(profit > 0) & ~chosen] = "budget spent on a better set"
-        reasons[(profit > 0) & (cost > affordable(budget))] = f"costs more than the whole budget of {budget:,.2f}"
-    reasons[chosen] = [
-        f"chosen: expected profit {gain:,.2f} for {price:,.2f}"
-        for gain, price in zip(profit[chosen], cost[chosen], strict=True)
-    ]
-    return reasons
-
-
-def _outcomes(problem: _Problem, table: pd.DataFrame, audiences: dict[str, np.ndarray], p: xr.DataArray) -> xr.Dataset:
-    """Draw what the whole campaign brings for each audience; the same user has the same fate in all of them."""
-    member = np.stack(list(audiences.values()), axis=1).astype(np.float64)  # user, audience
-    returns = np.zeros((problem.tau.size, member.shape[1]))
-    earned = np.zeros_like(returns)
-    for rows, probability in problem.batches(np.flatnonzero(member.any(axis=1))):
-        change = uplift(probability, problem.tau[:, None])
-        # Drawn user by user, so that the size of the batches changes nothing.
-        fate = problem.rng.random((rows.size, problem.tau.size)).T
-        extra = np.sign(change) * (fate < np.abs(change))
-        returns += extra @ member[rows]
-        earned += extra @ (member[rows] * problem.value[rows, None])
-    spend = problem.cost @ member
-    profit, gained = (table[name].to_numpy() @ member for name in (words.PROFIT, words.UPLIFT))
-    dims = (words.AUDIENCE, SAMPLE)
+def _outcomes(stakes: Stakes, profit: np.ndarray, picks: dict[str, np.ndarray], seed: int, p: Any) -> xr.Dataset:
+    """Draws and expected values of what each audience brings."""
+    money, extra = drawn_outcomes(stakes, list(picks.values()), seed)
+    dims, count, unit = (words.AUDIENCE, SAMPLE), {"units": "count"}, {"units": "money"}
+    rows = [np.flatnonzero(pick >= 0) for pick in picks.values()]
+    places = [pick[row] for pick, row in zip(picks.values(), rows, strict=True)]
+    both = list(zip(rows, places, strict=True))
+    spend = np.array([stakes.cost[row, place].sum() for row, place in both])
+    expected = np.array([profit[row, place].sum() for row, place in both])
     data = {
-        words.PROFIT: (dims, (earned - spend).T, {"units": "money"}),
-        words.EXTRA_RETURNS: (dims, returns.T, {"units": "count"}),
-        words.CONTACTS: (words.AUDIENCE, member.sum(axis=0), {"units": "count"}),
-        words.SPEND: (words.AUDIENCE, spend, {"units": "money"}),
-        f"expected_{words.PROFIT}": (words.AUDIENCE, profit, {"units": "money"}),
-        f"expected_{words.EXTRA_RETURNS}": (words.AUDIENCE, gained, {"units": "count"}),
+        words.PROFIT: (dims, money.T, unit),
+        words.EXTRA_RETURNS: (dims, extra.T, count),
+        words.CONTACTS: (words.AUDIENCE, np.array([float(row.size) for row in rows]), count),
+        words.SPEND: (words.AUDIENCE, spend, unit),
+        f"expected_{words.PROFIT}": (words.AUDIENCE, expected, unit),
+        f"expected_{words.EXTRA_RETURNS}": (words.AUDIENCE, _gained(stakes, list(picks.values())), count),
     }
-    samples = p.coords.to_dataset().drop_dims(USER).coords
-    return xr.Dataset(data, coords=samples).assign_coords({words.AUDIENCE: list(audiences)})
+    samples = p.coords.to_dataset().drop_dims(USER).coords if isinstance(p, xr.DataArray) else {}
+    return xr.Dataset(data, coords=samples).assign_coords({words.AUDIENCE: list(picks)})
+
+
+def _gained(stakes: Stakes, picks: list[np.ndarray]) -> np.ndarray:
+    """Expected returns gained by each plan [count]."""
+    weights = np.full(stakes.samples, 1 / stakes.samples)
+    returns = stakes.uplift(weights)
+    return np.array([returns[np.flatnonzero(pick >= 0), pick[pick >= 0]].sum() for pick in picks])

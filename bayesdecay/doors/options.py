@@ -6,7 +6,7 @@ fits to use, how to sample, and what holds for every result.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -159,8 +159,8 @@ class CampaignOptions:
         """Return the campaign, which must have been described."""
         if self.cost is None or self.value is None:
             raise ValueError("a campaign needs both --cost (of a contact) and --value (of a reactivation)")
-        effect = {} if self.effect is None else {"effect": bayesdecay.Effect.from_text(self.effect)}
-        return bayesdecay.Campaign(cost=self.cost, value=self.value, budget=self.budget, horizon=horizon, **effect)
+        campaign = bayesdecay.Campaign(cost=self.cost, value=self.value, budget=self.budget, horizon=horizon)
+        return campaign if self.effect is None else replace(campaign, effect=bayesdecay.Effect.from_text(self.effect))
 
 
 @Parameter(name="*", group=Group("Saved fits", sort_key=3))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from bayesdecay import names
+from bayesdecay.errors import unknown_name
 from bayesdecay.model.coefficients import Coefficients
 from bayesdecay.model.decay import DecayFit
 from bayesdecay.model.effect_draws import EffectDraws
@@ -31,6 +32,7 @@ from bayesdecay.model.uncertainty import DrawOptions
 __all__ = ["EffectFit"]
 
 Floats = NDArray[np.float64]
+PARTS = ("outcome", "happened", "amount")
 # Numbers (rows times draws times arms) of one batch.
 _NUMBERS = 2_000_000
 
@@ -104,7 +106,14 @@ class EffectFit:
         self.verdict.require(allow_unconverged=allow_unconverged)
         return summary_table(self.idata, self.verdict, ci_prob=ci_prob)
 
-    def draws(self, users: Users, decay: DecayFit | None = None, *, options: DrawOptions | None = None) -> xr.DataArray:
+    def draws(
+        self,
+        users: Users,
+        decay: DecayFit | None = None,
+        *,
+        part: str = "outcome",
+        options: DrawOptions | None = None,
+    ) -> xr.DataArray:
         """Draws of what is to be expected of each user under each arm: P(yes), or the expected amount.
 
         Parameters
@@ -113,6 +122,9 @@ class EffectFit:
             With the features of the formula; of a DataFrame the ids are the column ``user`` or else the index.
         decay : DecayFit, optional
             Needed where interest is an input; then the users are snapshots at one cutoff.
+        part : {"outcome", "happened", "amount"}
+            Of an outcome that is an amount: what is to be expected of it, P(it is above 0), or what is to be expected
+            if it is above 0.
         options : DrawOptions, optional
             Number of draws and seed.
 
@@ -129,7 +141,7 @@ class EffectFit:
             If a feature is missing or unknown, or interest is an input and its history is not given.
         """
         told = options or DrawOptions()
-        parts = [values for _, values in self.batches(users, decay, options=told)]
+        parts = [values for _, values in self.batches(users, decay, part=part, options=told)]
         size = self._size(told, decay if self.terms.formula.interest else None)
         values = np.concatenate(parts) if parts else np.empty((0, size, len(self.arms)))
         dims = (names.USER, names.SAMPLE, names.ARM)
@@ -211,7 +223,12 @@ class EffectFit:
         return self._marked(pd.DataFrame({names.ARM: list(self.treatment.arms), **columns}), told)
 
     def batches(
-        self, users: Users, decay: DecayFit | None = None, *, options: DrawOptions | None = None
+        self,
+        users: Users,
+        decay: DecayFit | None = None,
+        *,
+        part: str = "outcome",
+        options: DrawOptions | None = None,
     ) -> Iterator[tuple[NDArray[np.int64], Floats]]:
         """Go through the users some at a time: their rows, and draws (row, sample, arm) as :meth:`draws` gives."""
         told = options or DrawOptions()
@@ -222,13 +239,16 @@ class EffectFit:
         coefficients, effects = Coefficients.of(self.idata, terms, size), EffectDraws.of(self.idata, size)
         level = np.zeros((len(table), 1)) if latent is None else latent.draws(size, told)
         unit, yes_or_no = self.description["unit"], self.description["yes_or_no"]
+        if part not in PARTS or (part == "amount" and yes_or_no):
+            raise unknown_name("part", part, PARTS[:2] if yes_or_no else PARTS)
         rng, step = np.random.default_rng(told.random_seed), max(_NUMBERS // (coefficients.size * len(self.arms)), 1)
         for start in range(0, len(table), step):
             rows = np.arange(start, min(start + step, len(table)))
             design = terms.design(table.iloc[rows], level[rows])
             values = np.column_stack([np.ones(rows.size), treatment.moderating(terms, design)])
             logit, amount = effects.predictors(coefficients, design, values, rng)
-            yield rows, expit(logit) if yes_or_no else unit * expit(logit) * np.exp(amount)
+            happened = np.asarray(expit(logit) if part != "amount" else 1.0)
+            yield rows, happened if part == "happened" or yes_or_no else unit * happened * np.exp(amount)
 
     def save(self, path: str | Path) -> Path:
         """Write the fit to ``.nc`` (NetCDF) or ``.zarr``; read it with :func:`bayesdecay.load`."""

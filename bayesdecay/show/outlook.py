@@ -17,7 +17,8 @@ from scipy.stats import norm
 
 from bayesdecay import names
 from bayesdecay.data.history import History
-from bayesdecay.decide.plan import PROFIT, RANK, Plan
+from bayesdecay.decide.columns import PROFIT, RANK
+from bayesdecay.decide.plan import Plan
 from bayesdecay.model.population import Population
 from bayesdecay.model.scoring import ScoreOptions, user_draws
 

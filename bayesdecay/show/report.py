@@ -11,7 +11,8 @@ from pathlib import Path
 
 import jinja2
 
-from bayesdecay.decide.plan import CONTACTS, CVAR, P_LOSS, PROFIT, SPEND, Plan
+from bayesdecay.decide.columns import CONTACTS, CVAR, P_LOSS, PROFIT, SPEND
+from bayesdecay.decide.plan import Plan
 from bayesdecay.files import replacing
 from bayesdecay.names import HORIZON, bounds
 from bayesdecay.show.content import Digest, ReportContent

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from bayesdecay.decide import targeting
+from bayesdecay.decide import stakes
 from bayesdecay.decide.effects import Effect, contacted
 from bayesdecay.decide.risk import cvar, p_loss
 from bayesdecay.decide.targeting import Campaign, Plan, choose
@@ -33,7 +33,7 @@ def test_table_has_a_row_a_candidate_and_agrees_with_the_formula(p: xr.DataArray
     plan = choose(p, Campaign(cost=0.5, value=20.0, effect=Effect.point(0.4)), ci_prob=0.8, random_seed=1)
     gain = 20.0 * (contacted(p.to_numpy(), 0.4) - p.to_numpy()) - 0.5
     assert plan.table.columns.tolist() == [
-        *("user", "p_reactivation", "p_reactivation_lower", "p_reactivation_upper"),
+        *("user", "offer", "p_reactivation", "p_reactivation_lower", "p_reactivation_upper"),
         *("profit", "profit_lower", "profit_upper", "p_profit", "assumed_uplift", "cost", "chosen", "rank", "reason"),
     ]
     assert plan.table["user"].tolist() == p["user"].to_numpy().tolist()
@@ -61,7 +61,7 @@ def test_each_user_gets_a_reason(p: xr.DataArray) -> None:
     worth["u01"] = 0.0
     table = choose(p, Campaign(cost=costs, value=worth, budget=10.0), random_seed=1).table.set_index("user")
     assert table.loc["u02", "reason"] == "costs more than the whole budget of 10.00"
-    assert table.loc["u01", "reason"] == "expected profit not above zero"
+    assert table.loc["u01", "reason"] == "a return is worth nothing: the value is 0"
     assert table["reason"].str.match(r"chosen: expected profit [\d,.]+ for 0.50")[table["chosen"]].all()
     spent = (table["profit"] > 0) & ~table["chosen"] & (table["cost"] < 10)
     assert spent.sum() > 10
@@ -108,7 +108,7 @@ def test_contact_changes_an_outcome_one_way_only() -> None:
 def test_baselines_stand_beside_the_plan(p: xr.DataArray) -> None:
     plan = choose(p, CAMPAIGN, random_seed=5)
     table = plan.baselines()
-    assert table.index.tolist() == ["chosen", "most likely to return", "nobody"]
+    assert table.index.tolist() == ["chosen", "most likely to return", "everybody", "nobody"]
     assert (table.loc["nobody"] == 0).all()
     assert table.loc["chosen", "profit"] >= table.loc["most likely to return", "profit"]
     assert table.loc["most likely to return", "spend"] == 10.0
@@ -125,7 +125,7 @@ def test_the_most_likely_are_often_the_wrong_ones() -> None:
 
 def test_batches_change_nothing(p: xr.DataArray, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = choose(p, CAMPAIGN, random_seed=6)
-    monkeypatch.setattr(targeting, "_BATCH", 7 * p.sizes["sample"])
+    monkeypatch.setattr(stakes, "_BATCH", 7 * p.sizes["sample"])
     parts = choose(p, CAMPAIGN, random_seed=6)
     pd.testing.assert_frame_equal(whole.table, parts.table)
     xr.testing.assert_allclose(whole.outcomes, parts.outcomes)

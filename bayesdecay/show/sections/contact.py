@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bayesdecay.decide.plan import CONTACTS, COST, CVAR, EXTRA_RETURNS, P_LOSS, P_PROFIT, PROFIT, SPEND, Plan
+from bayesdecay.decide.columns import CONTACTS, COST, CVAR, EXTRA_RETURNS, OFFER, P_LOSS, P_PROFIT, PROFIT, SPEND
+from bayesdecay.decide.plan import Plan
 from bayesdecay.names import P_REACTIVATION, USER, bounds
 from bayesdecay.show import plots
 from bayesdecay.show.outlook import profit_by_contacts, profit_histogram
@@ -32,17 +33,20 @@ def contact_section(plan: Plan | None) -> Section:
 def recommendation(plan: Plan) -> str:
     """The plan in plain words, but for the assumption, which stands in a box of its own."""
     if not len(plan.audience):
-        return plan.statement.removesuffix(f" In this plan, {plan.campaign.effect.statement(plan.ci_prob)}.")
+        return plan.statement.removesuffix(f" In this plan, {plan.campaign.assumption(plan.ci_prob)}.")
     row = plan.summary()
     within = f" within {window(days(plan.campaign.horizon))}" if plan.campaign.horizon else ""
     gained = with_interval(*(row[name] for name in (EXTRA_RETURNS, *bounds(EXTRA_RETURNS))))
     profit = moneyed(row[PROFIT], *(row[name] for name in bounds(PROFIT)))
+    gets = f", {plan.offers_in_words}," if len(plan.campaign.kinds) > 1 else ""
     told = (
-        f"Contact {count(row[CONTACTS])} of {count(len(plan.table))} lapsed users for {money(row[SPEND])}. That is "
-        f"expected to bring {gained} more returns{within} and, its cost taken off, a profit of {profit}. The "
+        f"Contact {count(row[CONTACTS])} of {count(len(plan.table))} lapsed users{gets} for {money(row[SPEND])}. That "
+        f"is expected to bring {gained} more returns{within} and, its cost taken off, a profit of {profit}. The "
         f"probability of a loss is {percent(row[P_LOSS])}; in the worst {_worst(plan)} of cases the profit is "
         f"{money(row[CVAR])} on average."
     )
+    if not plan.risk.is_neutral:
+        return f"{told} The plan is chosen for {plan.risk}; at most {money(plan.gap)} of that is left open."
     if plan.exact or plan.gap < 0.005:
         return told
     return f"{told} No affordable audience can be expected to bring {money(plan.gap)} more."
@@ -50,12 +54,14 @@ def recommendation(plan: Plan) -> str:
 
 def assumption(plan: Plan) -> Box:
     """What the plan rests on, where nobody can overlook it."""
-    effect = plan.campaign.effect
-    told = effect.statement(plan.ci_prob)
-    reason = f"Why this is assumed: {effect.reason}." if effect.reason else ""
-    return Box(
-        tone="assumption", title="Assumption", items=(f"{told[0].upper()}{told[1:]}.", *([reason] if reason else []))
-    )
+    told = plan.campaign.assumption(plan.ci_prob)
+    kinds = plan.campaign.kinds
+    reasons = [
+        f"Why this is assumed{f' of {name}' if len(kinds) > 1 else ''}: {offer.effect.reason}."
+        for name, offer in kinds.items()
+        if offer.effect is not None and offer.effect.reason
+    ]
+    return Box(tone="assumption", title="Assumption", items=(f"{told[0].upper()}{told[1:]}.", *reasons))
 
 
 def _worst(plan: Plan) -> str:
@@ -121,6 +127,7 @@ def _audience(plan: Plan) -> TableView:
         f"The first {len(first)} of the {count(len(plan.audience))} users to contact",
         {
             "User": USER,
+            **({"Offer": OFFER} if len(plan.campaign.kinds) > 1 else {}),
             "P(return) if left alone": percent_of(P_REACTIVATION),
             "Expected profit of the contact": _amount(PROFIT),
             "P(it pays)": lambda row: percent(row[P_PROFIT]),
