@@ -60,7 +60,8 @@ class Plan:
     table : DataFrame
         A row a candidate, in the order given: user, offer, p_reactivation, profit, p_profit, assumed_uplift or
         uplift, cost, chosen, rank, reason; p_reactivation and profit with _lower and _upper. profit is the expected
-        profit of contacting that one user; its interval is about what is not known of the user and of the effect. Who gets
+        profit of contacting that one user; its interval is about what is not known of the user and of the effect.
+        Who gets
         no offer is shown with the one that would bring most. cost is what is paid at contact.
     outcomes : Dataset
         Draws (audience, sample) of profit [money] and extra_returns [count] of the whole campaign for the chosen

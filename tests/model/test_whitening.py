@@ -41,7 +41,7 @@ def grouped_model(groups: int, rows: int = 4, *, sparse: bool = True) -> tuple[p
         tau = pm.HalfNormal("tau_center_group", 1.0)
         own = pooled("center_group", 0.0, tau)
         if sparse:
-            slope = horseshoe("slope", dims="feature", columns=3, rows=groups * rows, share=0.5)
+            slope = pm.Deterministic("slope", horseshoe(columns=3, rows=groups * rows, share=0.5), dims="feature")
         else:
             slope = pm.Normal("slope", dims="feature")
         pm.Normal("y", center + own[np.repeat(np.arange(groups), rows)] + pt.dot(x, slope), 1.0, observed=y)
