@@ -6,15 +6,19 @@ In: an :class:`~bayesdecay.data.experiment.Experiment`, and a decay fit where in
 .. math::
 
     \operatorname{logit} P(y > 0) = a + \sum_g a_g + x \cdot b + b_I \ell + \sum_k d_k\,(\tau_{0k} + x \cdot \tau_k),
-    \qquad \tau_k \sim \mathrm{Normal}(0, \omega_k), \quad \omega_k \sim \mathrm{HalfNormal},
+    \qquad \tau_k \sim \mathrm{Normal}(\gamma_k b, \omega_k), \quad \omega_k \sim \mathrm{HalfNormal},
 
-for arms k beside the control; the spread :math:`\omega_k` is learned, so the data decide how far effects differ. An
-outcome that is not yes or no has a second part, the amount where there is one (:mod:`bayesdecay.model.amount`).
+for arms k beside the control; the spread :math:`\omega_k` is learned, so the data decide how far effects differ. By
+:math:`\gamma_k` they may differ with the response itself: at 0 the effect on the log-odds is the same for those who
+would come anyway, below 0 it is weaker. An outcome that is not yes or no has a second part, the amount where there is
+one (:mod:`bayesdecay.model.amount`).
 
 References
 ----------
 Künzel, S. R. et al. (2019). Metalearners for estimating heterogeneous treatment effects using machine learning.
 *PNAS* 116(10), 4156-4165. https://doi.org/10.1073/pnas.1804597116 (one model for all arms: the S-learner).
+Kent, D. M. et al. (2020). The Predictive Approaches to Treatment effect Heterogeneity (PATH) statement. *Ann. Intern.
+Med.* 172(1), 35-45. https://doi.org/10.7326/M18-3667 (effects that differ with the risk itself).
 """
 
 from __future__ import annotations
@@ -47,7 +51,7 @@ from bayesdecay.model.sampling import FEW_PARAMETERS, Sampling, draw_posterior
 from bayesdecay.model.terms import Design, Terms
 from bayesdecay.model.treated import Treatment
 from bayesdecay.model.treated_users import interest_of
-from bayesdecay.model.variables import OFFSET, variable
+from bayesdecay.model.variables import OFFSET, spread_or_less, variable
 from bayesdecay.model.whitening import Whitening
 
 __all__ = ["EffectModel"]
@@ -108,8 +112,9 @@ class EffectModel:
         wide, happened, weight = treatment.design(terms, design, given).merged(value > 0)
         outcome, plain = Outcome(returned=happened, weight=weight), np.zeros(len(terms.slopes), dtype=bool)
         with pm.Model(coords=logit_graph.coords(terms) | labels) as model:
-            effects = _effects(priors, varying=bool(treatment.moderators))
-            found = logit_graph.linear(terms, wide, priors, outcome, plain, beyond=(effects.ravel(),))
+            found = logit_graph.linear(
+                terms, wide, priors, outcome, plain, beyond=lambda *slopes: _effects(priors, terms, *slopes)
+            )
             logit_graph.add_loglik(found, terms, wide, outcome)
             if not _yes_or_no(value):
                 some = value > 0
@@ -195,15 +200,18 @@ class EffectModel:
         return value
 
 
-def _effects(priors: Mapping[str, Prior], *, varying: bool) -> Any:
-    """Effects (arm, 1 + moderator): on an average user, and what one standard deviation of each moderator adds."""
+def _effects(priors: Mapping[str, Prior], terms: Terms, slope: Any, of_interest: Any) -> Any:
+    """Effects, raveled from (arm, 1 + moderator): on an average user, and what a step of each moderator adds."""
     effect = variable(priors, "effect", dims="arm")
-    if not varying:
-        return effect[:, None]
-    spread = variable(priors, "tau_effect", dims="arm")
+    if not terms.slopes and not terms.formula.interest:
+        return effect
+    along = pt.concatenate([slope, of_interest[None]]) if terms.formula.interest else slope
+    spread = spread_or_less(priors, "tau_effect", dims="arm")
     offset = pm.Normal(f"effect_slope{OFFSET}", dims=("arm", "moderator"))
-    slope = pm.Deterministic("effect_slope", spread[:, None] * offset, dims=("arm", "moderator"))
-    return pt.concatenate([effect[:, None], slope], axis=1)
+    by_response = variable(priors, "effect_by_response", dims="arm")
+    varying = by_response[:, None] * along + spread[:, None] * offset
+    varying = pm.Deterministic("effect_slope", varying, dims=("arm", "moderator"))
+    return pt.concatenate([effect[:, None], varying], axis=1).ravel()
 
 
 def _yes_or_no(value: Floats) -> bool:

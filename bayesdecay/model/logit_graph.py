@@ -6,7 +6,7 @@ parameters of :func:`bayesdecay.model.logistic.mixed_logistic_loglik`, or the lo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +80,7 @@ def linear(
     outcome: Outcome,
     sparse: Flags,
     *,
-    beyond: tuple[Any, ...] = (),
+    beyond: Callable[[Any, Any], Any] | None = None,
 ) -> Linear:
     """Make the coefficients, inside a PyMC model, and what they give for each row.
 
@@ -94,13 +94,15 @@ def linear(
         Its size and share set the scale of a horseshoe.
     sparse : bool[slope]
         Which slopes have the horseshoe prior.
-    beyond : tuple of variables
-        Coefficients, each (column,), of columns that the design has behind the features.
+    beyond : callable, optional
+        Makes the coefficients (column,) of columns that the design has behind the features, of the slopes and that of
+        the interest.
     """
     intercept = variable(priors, "intercept")
     slope = _slopes(priors, outcome, sparse)
-    coefficient = pt.concatenate([slope, pt.zeros(len(terms.labels) - len(terms.slopes)), *beyond])
     of_interest = variable(priors, "slope_interest", fixed=None if terms.formula.interest else 0.0)
+    more = [] if beyond is None else [beyond(slope, of_interest)]
+    coefficient = pt.concatenate([slope, pt.zeros(len(terms.labels) - len(terms.slopes)), *more])
     by_group = {i: _bracket(terms, i, priors) for i, one in enumerate(terms.pooled) if not one.averaged}
     tau = None
     if terms.averaged is not None:

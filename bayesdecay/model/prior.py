@@ -164,6 +164,12 @@ EFFECT_PRIORS: Mapping[str, Prior] = {
         parameters={"mu": 0.0, "sigma": 0.5},
         reason="a contact multiplies an average user's odds by less than 2.3, up or down; no side is favoured",
     ),
+    "effect_by_response": Prior(
+        distribution="Normal",
+        parameters={"mu": 0.0, "sigma": 0.25},
+        reason="the effect on the log-odds may be weaker or stronger for those who would come anyway, by less than "
+        "half of what sets them apart",
+    ),
     "tau_effect": Prior(
         distribution="HalfNormal",
         parameters={"sigma": 0.25},

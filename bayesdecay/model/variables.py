@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 from pymc.logprob.transforms import Transform
 
 from bayesdecay.model.prior import Prior
 
-__all__ = ["HORSESHOE", "OFFSET", "PLAIN_SLOPE", "is_group_offset", "is_horseshoe", "is_spread", "pooled", "variable"]
+__all__ = [
+    "HORSESHOE",
+    "OFFSET",
+    "PLAIN_SLOPE",
+    "is_group_offset",
+    "is_horseshoe",
+    "is_spread",
+    "pooled",
+    "spread_or_less",
+    "variable",
+]
 
 # Ends the names of variables that are of no use to anybody but the sampler.
 OFFSET = "_offset_"
@@ -42,6 +53,22 @@ def variable(
     prior = priors[name]
     options = {"default_transform": RestorationTransform()} if name == "rho" else {}
     return getattr(pm, prior.distribution)(called or name, **prior.parameters, dims=dims, shape=shape, **options)
+
+
+def spread_or_less(priors: Mapping[str, Prior], name: str, *, dims: str) -> Any:
+    """Make a spread that multiplies standard normal offsets, and so may be mirrored: minus it is the same model.
+
+    A half-normal spread near 0 is sampled twice as well with both its halves: a chain walks through 0 and not down the
+    logarithm of it. The variable of the spread's name is its size; what is returned may be below 0.
+    """
+    prior = priors[name]
+    if prior.distribution != "HalfNormal":
+        return variable(priors, name, dims=dims)
+    sigma = prior.parameters["sigma"]
+    size = len(pm.modelcontext(None).coords[dims])
+    mirrored = pm.Normal(f"{name}_mirrored{OFFSET}", 0.0, sigma, dims=dims, initval=np.full(size, sigma))
+    pm.Deterministic(name, pt.abs(mirrored), dims=dims)
+    return mirrored
 
 
 def is_spread(name: str) -> bool:
