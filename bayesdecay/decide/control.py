@@ -48,7 +48,7 @@ def control_group_size(
     Examples
     --------
     >>> control_group_size(0.10, 0.13, 20_000, half_width=0.01)
-    2780
+    2969
     """
     for name, value in (("p_control", p_control), ("p_contacted", p_contacted)):
         if not 0.0 <= value <= 1.0:
