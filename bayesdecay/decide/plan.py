@@ -47,7 +47,7 @@ from bayesdecay.names import CI_PROB, P_REACTIVATION, USER, bounds
 __all__ = ["Plan"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Plan:
     """The audience that is best under the budget and the risk appetite, beside all others; made by :func:`choose`.
 
@@ -263,6 +263,9 @@ class Plan:
     def __str__(self) -> str:
         """Say the plan in plain words."""
         return self.statement
+
+    # The generated one would print every candidate.
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         columns = [USER, RANK, P_REACTIVATION, PROFIT, *bounds(PROFIT), P_PROFIT, COST]
