@@ -87,7 +87,7 @@ def inspect_log(
     read, clock = _read(source, wanted, kinds=kinds, timezone=timezone, time_unit=time_unit, now=now)
     found = _count(source, read)
     if not found["n_rows"]:
-        raise DataError(f"events: {source.label} holds no rows; a log needs at least one event")
+        raise DataError(f"events: {source.label} holds no rows; expected at least one row")
     _refuse(source, read, found, kinds)
     if source.is_csv and not found["names"]:
         read[USER] = replace(read[USER], value=f"{read[USER].value}::BIGINT")

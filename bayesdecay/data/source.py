@@ -140,7 +140,7 @@ def _open_files(paths: Sequence[Path], columns: Columns) -> Source:
     is_csv = _is_csv(files)
     label = str(paths[0]) if len(paths) == 1 else f"{len(files)} files"
     if all(Path(file).stat().st_size == 0 for file in files):
-        raise DataError(f"events: {label} is empty; a log needs at least one event")
+        raise DataError(f"{label} is empty; expected at least one row")
     connection = connect()
     try:
         if is_csv:

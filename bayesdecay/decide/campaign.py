@@ -99,6 +99,23 @@ class Campaign:
         """Whether effects are measured, and come with the draws, and not assumed."""
         return all(offer.effect is None for offer in self.kinds.values())
 
+    def excluded(self, users: pd.Index) -> np.ndarray:
+        """Who of the users may not be contacted, bool[user].
+
+        Raises
+        ------
+        TypeError
+            If nobody is found because the ids are of another type: users who opted out would be contacted.
+        """
+        found: np.ndarray = users.isin(list(self.exclude))
+        kinds = [pd.api.types.infer_dtype(list(ids)) for ids in (self.exclude, users)]
+        if len(self.exclude) and len(users) and not found.any() and kinds[0] != kinds[1]:
+            raise TypeError(
+                f"campaign: exclude holds ids of the type {kinds[0]} and the candidates' are {kinds[1]}, so nobody "
+                "would be left out; give ids of the same type as in the log"
+            )
+        return found
+
     def costs(self, users: pd.Index) -> np.ndarray:
         """Cost at contact, float64[user, offer] [money].
 

@@ -63,7 +63,7 @@ def explore(
         raise ValueError(f"explore: parts is {parts}; give at least 1")
     rng = np.random.default_rng(random_seed)
     prospects = prospects_of(p, campaign, rng)
-    stakes = stakes_of(prospects, campaign, np.asarray(prospects.users.isin(list(campaign.exclude))))
+    stakes = stakes_of(prospects, campaign, campaign.excluded(prospects.users))
     part = rng.permutation(stakes.users) % parts
     followed = rng.choice(stakes.samples, parts, replace=parts > stakes.samples)
     pick = np.full(stakes.users, NOBODY_GETS_IT, dtype=np.int8)

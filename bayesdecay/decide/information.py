@@ -167,7 +167,7 @@ def value_of_test(
 
 def _open_to_all(prospects: Prospects, campaign: Campaign) -> Stakes:
     """What is at stake, users whom the campaign leaves out being closed."""
-    return stakes_of(prospects, campaign, np.asarray(prospects.users.isin(list(campaign.exclude))))
+    return stakes_of(prospects, campaign, campaign.excluded(prospects.users))
 
 
 def _best(profit: Floats, limits: Limits) -> float:

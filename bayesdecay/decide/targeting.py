@@ -97,7 +97,7 @@ def choose(
         raise TypeError(f"choose: campaign is {campaign!r}; describe it with Campaign(cost=..., value=...)")
     rng = np.random.default_rng(random_seed)
     prospects = prospects_of(p, campaign, rng)
-    excluded = prospects.users.isin(list(campaign.exclude))
+    excluded = campaign.excluded(prospects.users)
     held_out = _held_out(~excluded, campaign.control, rng)
     stakes = stakes_of(prospects, campaign, excluded | held_out)
     seed = int(rng.integers(2**62))

@@ -156,9 +156,10 @@ class EffectModel:
         level = np.zeros((len(experiment), 1))
         if formula.interest:
             level = interest_of(experiment, decay).slices(random_seed)
-        terms = Terms.learn(formula, experiment.table, level, missing=self.missing)
+        known = experiment.table.drop(columns=[names.ARM, *experiment.outcomes])
+        terms = Terms.learn(formula, known, level, missing=self.missing)
         treatment = Treatment.of(terms, arms=experiment.arms)
-        model = self.build(terms, terms.design(experiment.table, level), treatment, experiment.given, value)
+        model = self.build(terms, terms.design(known, level), treatment, experiment.given, value)
         density = Density.of(model)
         tree = draw_posterior(
             model,

@@ -195,7 +195,7 @@ def test_empty_logs(tmp_path):
     empty.to_csv(tmp_path / "log.csv", index=False)
     empty.to_parquet(tmp_path / "log.parquet")
     for source in (empty, pl.from_pandas(empty), tmp_path / "log.csv", tmp_path / "log.parquet"):
-        with pytest.raises(DataError, match="holds no rows; a log needs at least one event"):
+        with pytest.raises(DataError, match="holds no rows; expected at least one row"):
             read_events(source, amount="amount")
     with pytest.raises(DataError, match="holds no rows"):
         read_events(frame(time=[1]).iloc[:0])

@@ -86,6 +86,21 @@ def test_measured_draws_give_what_the_same_assumed_effect_gives(p: xr.DataArray)
         choose(both.isel(offer=[1]), measured)
 
 
+def test_excluded_ids_of_another_type_are_refused(p: xr.DataArray) -> None:
+    numbered = p.assign_coords(user=np.arange(p.sizes["user"]))
+    told = {"cost": 0.1, "value": 20.0, "effect": Effect.point(0.3)}
+    with pytest.raises(TypeError, match="exclude holds ids of the type string and the candidates' are integer"):
+        choose(numbered, Campaign(**told, exclude=["0", "1"]))
+    reasons = choose(numbered, Campaign(**told, exclude=[0, 10**6]), random_seed=1).table["reason"]
+    assert reasons[0] == "excluded from the campaign"
+    assert (
+        not choose(numbered, Campaign(**told, exclude=[10**6]), random_seed=1)
+        .table["reason"]
+        .str.contains("excl")
+        .any()
+    )
+
+
 def test_value_may_be_draws(p: xr.DataArray) -> None:
     rng = np.random.default_rng(1)
     value = xr.DataArray(rng.gamma(2, 10, p.shape), dims=p.dims, coords=p.coords)

@@ -60,8 +60,8 @@ def test_run_refuses_wrong_columns(shop, tmp_path, words, message):
     ("name", "content", "message"),
     [
         ("no.csv", None, "no file matches"),
-        ("empty.csv", "", "empty.csv is empty; a log needs at least one event"),
-        ("head.csv", "customer,ordered_at\n", "holds no rows; a log needs at least one event"),
+        ("empty.csv", "", "empty.csv is empty; expected at least one row"),
+        ("head.csv", "customer,ordered_at\n", "holds no rows; expected at least one row"),
         ("gap.csv", "customer,ordered_at\n1,2024-01-01\n,2024-01-02\n", "user"),
         ("odd.csv", "customer,ordered_at\n1,2024-01-01\n2,yesterday\n", "yesterday"),
     ],

@@ -331,6 +331,10 @@ def test_refused(experiment):
         EffectModel(formula="bought ~ visits + paid").fit(experiment)
     with pytest.raises(ValueError, match="'arm' is the arm or an outcome"):
         EffectModel(formula="bought ~ visits + arm").fit(experiment)
+    with pytest.raises(
+        ValueError, match=r"unknown feature 'visit'; did you mean 'visits'.* choose from spend, user, visits$"
+    ):
+        EffectModel(formula="bought ~ visit").fit(experiment)
     with pytest.raises(ValueError, match="unknown prior 'efect'"):
         EffectModel(formula=FORMULA, priors={"efect": None})
     with pytest.raises(ValueError, match="unknown way with missing features 'drop'"):
