@@ -82,7 +82,7 @@ class Assignment:
     prices: np.ndarray
 
 
-def assign(profit: np.ndarray, limits: Limits, *, prices: np.ndarray | None = None) -> Assignment:
+def assign(profit: np.ndarray, limits: Limits, *, prices: np.ndarray | None = None, exact: bool = True) -> Assignment:
     """Give each user at most one offer, so that the total expected profit is highest.
 
     Parameters
@@ -93,6 +93,8 @@ def assign(profit: np.ndarray, limits: Limits, *, prices: np.ndarray | None = No
         What it must keep to.
     prices : float64[1 + offer], optional
         Prices to try first.
+    exact : bool
+        Decide a small problem by HiGHS.
     """
     users, offers = profit.shape
     start = np.zeros(1 + offers) if prices is None else prices
@@ -105,7 +107,7 @@ def assign(profit: np.ndarray, limits: Limits, *, prices: np.ndarray | None = No
         return Assignment(pick=pick, bound=value, exact=True, prices=np.zeros(1 + offers))
     bound, found = _priced(able, limits, start)
     pick = give_out(able - found[0] * limits.cost - found[1:], able, limits)
-    if np.count_nonzero(able > 0) <= _SMALL:
+    if exact and np.count_nonzero(able > 0) <= _SMALL:
         solved, most = _decided(able, limits, gap=_GAP)
         bound = min(bound, most)
         if solved is not None and _total(able, solved) > _total(able, pick):

@@ -1,55 +1,61 @@
 r"""The plan that is best when risk counts: expected profit less weighted CVaR shortfall, with a proven bound.
 
-In: :class:`~bayesdecay.decide.stakes.Stakes` and a :class:`Risk`. Out: the offer of each user, and a bound. The risk
-that is optimised is that of the profit expected in each sample, :math:`X_s(x) = \sum_{ua} \pi_{uas} x_{ua}`: doubt
-about the parameters, shared by all users. The chance of the individual outcomes averages out in a large audience; it
-is part of all that the plan announces. With :math:`W` the weights of the samples that CVaR allows,
+In: :class:`~bayesdecay.decide.stakes.Stakes` and an :class:`~bayesdecay.decide.aim.Aim`. Out: the offer of each user,
+and a bound. The risk that is optimised is that of the profit expected in each sample, :math:`X_s(x) = \sum_{ua}
+\pi_{uas} x_{ua}`: doubt about the parameters, shared by all users. The chance of the individual outcomes averages out
+in a large audience; it is part of all that the plan announces. With :math:`W` the weights of the samples that the aim
+allows,
 
 .. math:: \max_x \min_{w \in W} \sum_s w_s X_s(x) \;\le\;
           \min_{w \in W} \max_x \sum_{ua} \Big(\sum_s w_s \pi_{uas}\Big) x_{ua}.
 
-The right side is convex in w, and each value of it is a bound, found by one pass over the draws and one assignment.
-Cutting planes lower it: each plan met is a cut, and the linear program over the cuts gives the next weights, and the
-mixture of the plans met that is best. The mixture is rounded to a plan, user by user; the more users, the less that
-costs. Of many users a sample is solved first, in memory: its weights are nearly those of all. Small problems are
-decided by HiGHS.
+Each value of the right side is a bound, found by one pass over the draws and one assignment. The next weights, and a
+better plan, come from a linear program over cells of users who would change their offer at about the same weights
+(:mod:`bayesdecay.decide.cells`, :mod:`bayesdecay.decide.mixture`). It starts from the plan at hand, whose profit is
+exact, and its cells can follow every plan met before, so that it only gains; a last program over the single users with
+the closest calls mends what the rounding of shares costs. Small problems are decided by HiGHS.
 
 References
 ----------
 Rockafellar, R. T., Uryasev, S. (2000). Optimization of conditional value-at-risk. *J. Risk* 2(3), 21-41.
 https://doi.org/10.21314/JOR.2000.038
-Kuenzi-Bay, A., Mayer, J. (2006). Computational aspects of minimizing conditional value-at-risk. *Comput. Manag. Sci.*
-3(1), 3-27. https://doi.org/10.1007/s10287-005-0042-0 (cutting planes)
+Zipkin, P. H. (1980). Bounds for aggregating nodes in network problems. *Math. Program.* 19, 155-177.
+https://doi.org/10.1007/BF01581638
 Ben-Ameur, W., Neto, J. (2007). Acceleration of cutting-plane and column generation algorithms. *Networks* 49(1), 3-17.
 https://doi.org/10.1002/net.20137 (between the best weights and the next)
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
+from bayesdecay.decide.aim import Aim
 from bayesdecay.decide.assignment import Limits, assign, give_out
-from bayesdecay.decide.risk import Risk, weight_bounds, worst_weights
+from bayesdecay.decide.cells import Cells, cells_of, nearest_users
+from bayesdecay.decide.mixture import best_mixture
+from bayesdecay.decide.risk import Risk, weight_bounds
 from bayesdecay.decide.stakes import Stakes
 
-__all__ = ["Solution", "least_risky", "limits_of"]
+__all__ = ["Search", "Solution", "least_risky", "limits_of"]
 
-# Measured: of a million users, the weights found with 20,000 leave 0.01 % open after a pass or two where the score is
-# most of the expected profit. Where it is a few percent of it, rounds stop with some percent of the score open.
-_SAMPLED = 20_000
-_ROUNDS_SAMPLED, _ROUNDS = 40, 4
-_CLOSE_SAMPLED, _CLOSE = 1e-4, 5e-4
-# Weights that are taken over from the sample; each is 24 MB for a million users and three offers.
-_MIXED = 4
+# Rounds and the share of the bound that may stay open; first with a sample of many users, whose weights are nearly
+# those of all: of a million users they leave half a percent open.
+_ROUNDS, _CLOSE = 8, 8e-4
+_SAMPLED, _ROUNDS_SAMPLED, _TAKEN_OVER = 20_000, 7, 4
+# Answers to the last weights that the cells follow.
+_FOLLOWED = 6
+# Cells, single users, and cells times samples: of more, a linear program takes over some seconds.
+_CELLS, _NEAREST, _NUMBERS = 1_200, 2_000, 600_000
 # Pairs of user and offer, and pairs times samples, that HiGHS decides within a few seconds.
 _SMALL, _SMALL_NUMBERS, _NODES = 60, 20_000, 2_000
 _EXACT = 1e-6
-# The golden ratio's multiples fill the unit interval evenly: neighbours among the users get different plans.
-_GOLDEN = 0.6180339887498949
+# Times that an aim which depends on the plan is adapted to it within a round.
+_RENEWED = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -92,139 +98,177 @@ def least_risky(stakes: Stakes, risk: Risk) -> Solution:
     risk : Risk
         Weight and level of the shortfall; a neutral one needs a single pass.
     """
-    uniform = np.full(stakes.samples, 1 / stakes.samples)
     if risk.weight == 0 or stakes.users == 0:
-        found = assign(stakes.weighted(uniform), limits_of(stakes))
+        found = assign(stakes.weighted(np.full(stakes.samples, 1 / stakes.samples)), limits_of(stakes))
         totals = stakes.totals(found.pick)
         score = float(totals.mean())
         return Solution(pick=found.pick, totals=totals, score=score, bound=found.bound, exact=found.exact)
-    starts = uniform[None]
-    if stakes.users > 2 * _SAMPLED:
-        rows = np.sort(np.random.default_rng(0).choice(stakes.users, _SAMPLED, replace=False))
-        sampled = _searched(stakes.sampled(rows), risk, starts, rounds=_ROUNDS_SAMPLED, close=_CLOSE_SAMPLED)
-        starts = _mixed_weights(sampled)
-    # A pass over fewer users costs little.
-    rounds = _ROUNDS if stakes.users > 2 * _SAMPLED else _ROUNDS_SAMPLED
-    search = _searched(stakes, risk, starts, rounds=rounds, close=_CLOSE)
+    search = Search.of(stakes, Aim.shortfall(risk, stakes.samples))
+    few = search.sampled()
+    if few is not None:
+        _close(few, _ROUNDS_SAMPLED)
+        search.take_over(few)
+    _close(search, _ROUNDS)
+    if not search.closed(_EXACT):
+        search.polish(search.best)
+        search.tighten()
     pairs = stakes.cost.size
     if not search.closed(_EXACT) and pairs <= _SMALL and pairs * stakes.samples <= _SMALL_NUMBERS:
-        _decide(search)
+        _decide(search, risk)
     return search.solution()
 
 
+def _close(search: Search, rounds: int) -> None:
+    """Lower the bound and raise the plan until they are close."""
+    for _ in range(rounds):
+        search.advance()
+        if search.closed(_CLOSE):
+            return
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
-class _Search:
-    """Plans met so far, the best of them and the least bound; the only thing here that changes."""
+class Search:
+    """Plans met so far, the best of them and the least bound; the only thing here that changes.
+
+    Attributes
+    ----------
+    stakes : Stakes
+        What each user and offer may bring.
+    aim : Aim
+        What is maximised.
+    weights : list of float64[sample]
+        Weights of the samples that are tried next.
+    bound : float
+        What no plan exceeds.
+    least : float64[sample]
+        Weights at which that is known, with what each user gains by each offer there (``margin``) and the plan that
+        is best there, by its place among the plans met (``start``).
+    picks, totals : list
+        The plans met, int8[user], and their expected profit in each sample, float64[sample].
+    answers, tried : list
+        Places of those that are best at weights that were tried, and these weights.
+    """
 
     stakes: Stakes
-    risk: Risk
+    aim: Aim
     limits: Limits
+    weights: list[np.ndarray]
+    bound: float = np.inf
+    least: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    margin: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    start: int = 0
+    prices: np.ndarray | None = None
     picks: list[np.ndarray] = field(default_factory=list)
     totals: list[np.ndarray] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    origins: list[np.ndarray | None] = field(default_factory=list)
-    bound: float = np.inf
-    weights: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    profit: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
-    prices: np.ndarray | None = None
+    answers: list[int] = field(default_factory=list)
+    tried: list[np.ndarray] = field(default_factory=list)
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
-    def meet(self, pick: np.ndarray, origin: np.ndarray | None = None) -> None:
-        """Add a plan, and the weights that it is best at, if there are any."""
-        totals = self.stakes.totals(pick)
-        self.picks.append(pick)
-        self.totals.append(totals)
-        self.origins.append(origin)
-        self.scores.append(float(worst_weights(totals, self.risk) @ totals))
+    @classmethod
+    def of(cls, stakes: Stakes, aim: Aim) -> Search:
+        """Begin with nobody contacted, and equal weights."""
+        equal = np.full(stakes.samples, 1 / stakes.samples)
+        search = cls(stakes=stakes, aim=aim, limits=limits_of(stakes), weights=[equal])
+        search.meet(np.full(stakes.users, -1, dtype=np.int8))
+        return search
 
-    def bounded(self, weights: np.ndarray, profit: np.ndarray) -> None:
-        """Meet the plan that is best at these weights, which bounds all others."""
-        best = assign(profit, self.limits, prices=self.prices)
-        self.prices = best.prices
-        if best.bound < self.bound:
-            self.bound, self.weights, self.profit = best.bound, weights, profit
-        self.meet(best.pick, weights)
+    @property
+    def best(self) -> int:
+        """Place of the best plan met."""
+        return int(np.argmax([self.aim.score(totals) for totals in self.totals]))
 
     def closed(self, share: float) -> bool:
         """Whether no plan can be better than the best one met by more than a share."""
-        return self.bound - max(self.scores) <= share * max(self.bound, 0.0) + 1e-12
+        return self.bound - self.aim.score(self.totals[self.best]) <= share * max(self.bound, 0.0) + 1e-12
+
+    def meet(self, pick: np.ndarray) -> int:
+        """Add a plan, and return its place."""
+        self.picks.append(pick)
+        self.totals.append(self.stakes.totals(pick))
+        return len(self.picks) - 1
+
+    def sampled(self) -> Search | None:
+        """The same search for a sample of many users, whose weights are nearly those of all; None for fewer."""
+        if self.stakes.users <= 2 * _SAMPLED:
+            return None
+        rows = np.sort(self.rng.choice(self.stakes.users, _SAMPLED, replace=False))
+        return Search.of(self.stakes.sampled(rows), self.aim)
+
+    def take_over(self, few: Search) -> None:
+        """Begin with the weights that were tried last for a sample."""
+        self.weights = [few.least, *few.tried[-_TAKEN_OVER:]]
+
+    def advance(self, renewed: Callable[[np.ndarray], Aim] | None = None) -> None:
+        """Answer the weights that are to be tried, and find a better plan and the next weights.
+
+        ``renewed`` gives the aim anew, from the profit in each sample that the better plan is to have.
+        """
+        for weights, profit in zip(self.weights, self.stakes.weighted_by(np.array(self.weights)), strict=True):
+            self._answer(weights, profit)
+        if self.closed(_EXACT):
+            return
+        followed = dict.fromkeys([self.start, self.best, *self.answers[: -_FOLLOWED - 1 : -1]])
+        picks = [self.picks[place] for place in followed]
+        cells = cells_of(self.stakes, self.margin, picks, self._size(_CELLS), self.rng)
+        following = self._changed(cells, self.start, renewed)
+        self.weights = [following, 0.5 * following + 0.5 * self.least]
+
+    def polish(self, place: int) -> None:
+        """Change the offers of single users in a plan that was met."""
+        self._changed(nearest_users(self.stakes, self.margin, self.picks[place], self._size(_NEAREST)), place)
+
+    def tighten(self) -> None:
+        """Answer the weights of the least bound once more, a small problem by HiGHS."""
+        best = assign(self.stakes.weighted(self.least), self.limits, prices=self.prices)
+        self.bound = min(self.bound, self.aim.bound(best.bound, self.least))
+
+    def _answer(self, weights: np.ndarray, profit: np.ndarray) -> None:
+        """Meet the plan that is best at these weights, which bounds all others."""
+        best = assign(profit, self.limits, prices=self.prices, exact=False)
+        self.answers.append(self.meet(best.pick))
+        self.tried.append(weights)
+        bound = self.aim.bound(best.bound, weights)
+        if bound < self.bound:
+            self.bound, self.least, self.start, self.prices = bound, weights, self.answers[-1], best.prices
+            closed = self.limits.closed[:, None] | (self.limits.cost > self.limits.money)
+            gained = np.where(closed, -np.inf, profit - best.prices[0] * self.limits.cost - best.prices[1:])
+            self.margin = np.column_stack([np.zeros(gained.shape[0]), gained])
+
+    def _changed(self, cells: Cells, place: int, renewed: Callable[[np.ndarray], Aim] | None = None) -> np.ndarray:
+        """Meet the plan that is best for cells of users, from one that was met, and return the weights there."""
+        pick, totals = self.picks[place], self.totals[place]
+        found = best_mixture(self.aim, cells, pick, totals, self.limits)
+        for _ in range(_RENEWED):
+            if renewed is None or found is None:
+                break
+            before, self.aim = self.aim, renewed(found.totals)
+            if (before.most == self.aim.most).all():
+                break
+            found = best_mixture(self.aim, cells, pick, totals, self.limits) or found
+        if found is None:
+            return self.aim.weights(totals)
+        given = found.given_out(cells, pick)
+        chosen = np.zeros(self.margin.shape, dtype=bool)
+        chosen[np.arange(given.size), given + 1] = True
+        self.meet(give_out(self.margin[:, 1:], chosen[:, 1:], self.limits))
+        return found.weights
+
+    def _size(self, most: int) -> int:
+        return min(most, max(_NUMBERS // self.stakes.samples, 100))
 
     def solution(self) -> Solution:
         """The best plan met."""
-        best = int(np.argmax(self.scores))
-        bound = max(self.bound, self.scores[best])
+        best = self.best
+        score = self.aim.score(self.totals[best])
+        bound = max(self.bound, score)
         return Solution(
-            pick=self.picks[best],
-            totals=self.totals[best],
-            score=self.scores[best],
-            bound=bound,
-            exact=self.closed(2 * _EXACT),
+            pick=self.picks[best], totals=self.totals[best], score=score, bound=bound, exact=self.closed(2 * _EXACT)
         )
 
 
-def _mixed_weights(search: _Search) -> np.ndarray:
-    """The weights of the best bound, and those whose plans make up the best mixture; [start, sample].
-
-    The same weights give all users nearly the same mixture, so that its plans need not be found again one by one.
-    """
-    known = [(totals, at) for totals, at in zip(search.totals, search.origins, strict=True) if at is not None]
-    _, shares = _next(np.array([totals for totals, _ in known]), search.risk)
-    largest = np.argsort(-shares, kind="stable")[:_MIXED]
-    return np.array([search.weights, *(known[place][1] for place in largest if shares[place] > 1e-3)])
-
-
-def _searched(stakes: Stakes, risk: Risk, starts: np.ndarray, *, rounds: int, close: float) -> _Search:
-    """Lower the bound and raise the plan by cutting planes until they are close."""
-    search = _Search(stakes=stakes, risk=risk, limits=limits_of(stakes))
-    search.meet(np.full(stakes.users, -1, dtype=np.int8))
-    for _ in range(rounds):
-        for weights, profit in zip(starts, stakes.weighted_by(starts), strict=True):
-            search.bounded(weights, profit)
-        if search.closed(close):
-            break
-        following, shares = _next(np.array(search.totals), risk)
-        if (shares > 1e-6).sum() > 1:
-            search.meet(_rounded(search, shares))
-            if search.closed(close):
-                break
-        starts = (0.5 * following + 0.5 * search.weights)[None]
-    return search
-
-
-def _next(totals: np.ndarray, risk: Risk) -> tuple[np.ndarray, np.ndarray]:
-    """Weights that are worst for the plans met, and the shares of the plans in their best mixture."""
-    plans, samples = totals.shape
-    least, most = weight_bounds(samples, risk)
-    unit = np.abs(totals).max() or 1.0
-    found = linprog(
-        np.append(np.zeros(samples), 1.0),
-        A_ub=np.column_stack([totals / unit, -np.ones(plans)]),
-        b_ub=np.zeros(plans),
-        A_eq=np.append(np.ones(samples), 0.0)[None, :],
-        b_eq=[1.0],
-        bounds=[*[(least, most)] * samples, (None, None)],
-        method="highs",
-    )
-    if found.x is None:  # the plans met are all there is to go by
-        return worst_weights(totals[-1], risk), np.zeros(plans)
-    return found.x[:-1], np.maximum(-found.ineqlin.marginals, 0.0)
-
-
-def _rounded(search: _Search, shares: np.ndarray) -> np.ndarray:
-    """One plan of a mixture of plans: each user follows one of them, as often as it has a share."""
-    users = np.arange(search.stakes.users)
-    place = np.searchsorted(np.cumsum(shares) / shares.sum(), (users + 0.5) * _GOLDEN % 1.0)
-    pick = np.array(search.picks)[np.minimum(place, shares.size - 1), users]
-    prices = np.zeros(1 + search.limits.cost.shape[1]) if search.prices is None else search.prices
-    closed = search.limits.closed[:, None] | (search.limits.cost > search.limits.money)
-    profit = np.where(closed, -np.inf, search.profit)
-    # What pays in the worst case is given out as far as money goes; a mixture's offers come before it, paying or not.
-    margin = profit - prices[0] * search.limits.cost - prices[1:]
-    return give_out(margin, profit, search.limits, first=pick)
-
-
-def _decide(search: _Search) -> None:
+def _decide(search: Search, risk: Risk) -> None:
     """Let HiGHS decide: max (1 - l) E[X] + l (v - sum z / (q S)) with z >= v - X, z >= 0."""
-    stakes, limits, risk = search.stakes, search.limits, search.risk
+    stakes, limits = search.stakes, search.limits
     users, offers = stakes.cost.shape
     samples, pairs = stakes.samples, users * offers
     # [sample, pair], the pairs in the order of user and offer.

@@ -2,10 +2,10 @@ r"""The plan that a risk appetite asks for, and the frontier of plans over risk 
 
 In: what is at stake, a :class:`Risk`, the seed of the outcomes. Out: the plan and how good it is known to be.
 
-A highest P(loss) is no convex rule, so no bound is known but that of expected profit alone. Plans of rising weight on
-the CVaR, the same whatever is asked, are compared: of those whose P(loss), the chance of the outcomes included, is low
-enough, the one with the highest expected profit is taken. Contacting nobody is always among them. As the plans are
-the same, less risk is never paid with more expected profit.
+A highest P(loss) is no convex rule, so no bound is known but that of expected profit alone. It has a search of its own
+(:mod:`bayesdecay.decide.chance`). Of few users, plans for several chances of a loss and several weights on the CVaR,
+the same whatever is asked, are compared, and the best of those whose P(loss) is low enough is taken: so less risk is
+never paid with more expected profit. Contacting nobody is always among them.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bayesdecay.decide.averse import Solution, least_risky
-from bayesdecay.decide.outcomes import drawn_outcomes
-from bayesdecay.decide.risk import Risk, p_loss
+from bayesdecay.decide.chance import loss_of, seldom_losing
+from bayesdecay.decide.risk import Risk
 from bayesdecay.decide.stakes import Stakes
 
 __all__ = ["FrontierPoint", "Selection", "frontier_points", "selected"]
 
-# Weights tried for a highest P(loss), and the level of their CVaR.
-_WEIGHTS = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
-_LEVEL = 0.9
-# Users times offers times samples up to which all weights are tried; of larger problems the weights are halved in.
-_ALL_TRIED = 5_000_000
+# Tried for a highest P(loss): weights of the CVaR and its level, and chances of a loss.
+_WEIGHTS, _LEVEL = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0), 0.9
+_CHANCES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35)
+# Users times offers times samples up to which all of these are tried; of more, the chance that is asked for alone.
+_ALL_TRIED = 50_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,9 +79,9 @@ def selected(stakes: Stakes, risk: Risk, seed: int) -> Selection:
         best = least_risky(stakes, risk)
         return Selection(pick=best.pick, score=best.score, bound=best.bound, exact=best.exact)
     neutral = least_risky(stakes, Risk.neutral())
-    if _loss(stakes, neutral, seed) <= risk.most_loss:
+    if loss_of(stakes, neutral.pick, seed) <= risk.most_loss:
         return Selection(pick=neutral.pick, score=neutral.score, bound=neutral.bound, exact=neutral.exact)
-    safe = _safe(stakes, risk.most_loss, seed)
+    safe = _safe(stakes, risk.most_loss, seed, neutral)
     if not safe:
         nobody = np.full(stakes.users, -1, dtype=np.int8)
         return Selection(pick=nobody, score=0.0, bound=neutral.bound, exact=False, met=False)
@@ -89,26 +89,14 @@ def selected(stakes: Stakes, risk: Risk, seed: int) -> Selection:
     return Selection(pick=best.pick, score=float(best.totals.mean()), bound=neutral.bound, exact=False)
 
 
-def _safe(stakes: Stakes, most: float, seed: int) -> list[Solution]:
+def _safe(stakes: Stakes, most: float, seed: int, neutral: Solution) -> list[Solution]:
     """Plans that contact somebody and whose P(loss) is low enough."""
-    if stakes.cost.size * stakes.samples <= _ALL_TRIED:
-        tried = [least_risky(stakes, Risk.cvar(_LEVEL, weight)) for weight in _WEIGHTS]
-        return [plan for plan in tried if plan.totals.mean() > 0 and _loss(stakes, plan, seed) <= most]
-    found: list[Solution] = []
-    low, high = 0, len(_WEIGHTS)
-    while low < high:
-        middle = (low + high) // 2
-        plan = least_risky(stakes, Risk.cvar(_LEVEL, _WEIGHTS[middle]))
-        if _loss(stakes, plan, seed) <= most:
-            found += [plan] if plan.totals.mean() > 0 else []
-            high = middle
-        else:
-            low = middle + 1
-    return found
-
-
-def _loss(stakes: Stakes, plan: Solution, seed: int) -> float:
-    return p_loss(drawn_outcomes(stakes, [plan.pick], seed)[0][:, 0])
+    if stakes.cost.size * stakes.samples > _ALL_TRIED:
+        return seldom_losing(stakes, most, seed, neutral)
+    tried = [least_risky(stakes, Risk.cvar(_LEVEL, weight)) for weight in _WEIGHTS]
+    for chance in _CHANCES:
+        tried += seldom_losing(stakes, chance, seed, neutral)
+    return [plan for plan in tried if plan.totals.mean() > 0 and loss_of(stakes, plan.pick, seed) <= most]
 
 
 def frontier_points(
