@@ -40,7 +40,7 @@ def plot_uplift_curve(curve: UpliftCurve, *, ax: Axes | None = None) -> Axes:
         axes.set_xlabel(f"share of the users given {curve.arm}, the highest scores first")
         axes.set_ylabel(f"{_kind(curve)} {curve.outcome} per user")
         share = f"{curve.ci_prob:.0%}"
-        names = ["score", f"its {share} interval", "random order", f"{share} of random orders"]
+        names = ["score", f"{share} interval", "random order", f"{share} of these"]
         _legend(axes, [line, band, chance, within], names)
     return axes
 

@@ -35,7 +35,7 @@ def test_plots_draw_the_tables_and_say_what_is_causal(judged):
     assert axes.get_xlabel() == "share of the users given mail, the highest scores first"
     assert ("not causal" in axes.get_ylabel()) == (not curve.causal)
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
-        "score", "its 90% interval", "random order", "90% of random orders"
+        "score", "90% interval", "random order", "90% of these"
     ]  # fmt: skip
     beside = plot_uplift_calibration(calibration, ax=Figure().subplots())
     drawn = np.concatenate([bar.lines[0].get_xydata() for bar in beside.containers])
