@@ -45,11 +45,14 @@ STYLE: Any = MappingProxyType(
 @contextlib.contextmanager
 def styled(ax: Axes | None = None) -> Iterator[Axes]:
     """Draw in the style of the house: on the axes given, or on those of a new figure."""
+    if ax is None:
+        # Only a figure that pyplot knows is shown by a notebook. It loads its backend with the first figure, and what a
+        # notebook's backend then sets would be undone at the end of the context: no later figure would be shown.
+        import matplotlib.pyplot as plt
+
+        plt.draw_if_interactive()
     with mpl.rc_context(dict(STYLE)):
         if ax is None:
-            # Only a figure that pyplot knows is shown by a notebook.
-            import matplotlib.pyplot as plt
-
             ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")[1]
         ax.spines[["top", "right"]].set_visible(False)
         ax.spines[["left", "bottom"]].set_color(QUIET)

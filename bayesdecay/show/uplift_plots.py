@@ -39,7 +39,9 @@ def plot_uplift_curve(curve: UpliftCurve, *, ax: Axes | None = None) -> Axes:
         axes.xaxis.set_major_formatter(_PERCENT)
         axes.set_xlabel(f"share of the users given {curve.arm}, the highest scores first")
         axes.set_ylabel(f"{_kind(curve)} {curve.outcome} per user")
-        _legend(axes, [line, band, chance, within], ["score", "its interval", "random order", "its interval"])
+        share = f"{curve.ci_prob:.0%}"
+        names = ["score", f"{share} interval", "random order", f"{share} of these"]
+        _legend(axes, [line, band, chance, within], names)
     return axes
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 
 import matplotlib as mpl
 import numpy as np
@@ -134,3 +137,17 @@ def test_colours_stay_apart_in_greyscale():
     contrast = [(b + 0.05) / (a + 0.05) for a, b in itertools.pairwise(levels)]
     assert min(contrast) > 2.0
     assert 1.05 / (luminance(style.QUIET) + 0.05) > 4.5  # it can be read on white
+
+
+def test_the_first_plot_leaves_what_a_notebooks_backend_sets(tmp_path):
+    # As the backend of notebooks does: it turns on, when loaded, that figures are shown after each cell.
+    backend = "import matplotlib\nfrom matplotlib.backends.backend_agg import *\nmatplotlib.interactive(True)\n"
+    (tmp_path / "inline_like.py").write_text(backend)
+    code = (
+        "import matplotlib, pandas as pd\nfrom bayesdecay.show.plots import plot_contacts\n"
+        "plot_contacts(pd.DataFrame({'contacts': [0, 10], 'profit': [0.0, 5.0]}))\nprint(matplotlib.is_interactive())"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    told = os.environ | {"MPLBACKEND": "module://inline_like", "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, "-c", code], env=told, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"

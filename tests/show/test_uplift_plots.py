@@ -34,6 +34,9 @@ def test_plots_draw_the_tables_and_say_what_is_causal(judged):
     np.testing.assert_allclose(axes.lines[1].get_ydata(), curve.table["random"])
     assert axes.get_xlabel() == "share of the users given mail, the highest scores first"
     assert ("not causal" in axes.get_ylabel()) == (not curve.causal)
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "score", "90% interval", "random order", "90% of these"
+    ]  # fmt: skip
     beside = plot_uplift_calibration(calibration, ax=Figure().subplots())
     drawn = np.concatenate([bar.lines[0].get_xydata() for bar in beside.containers])
     np.testing.assert_allclose(
