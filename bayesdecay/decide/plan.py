@@ -16,6 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesdecay.decide.campaign import Campaign
+from bayesdecay.decide.candidates import CONTROL
 from bayesdecay.decide.columns import (
     ASSUMPTION,
     AUDIENCE,
@@ -33,6 +34,7 @@ from bayesdecay.decide.columns import (
     P_PROFIT,
     PROFIT,
     RANK,
+    REASON,
     RISK_WEIGHT,
     SCORE,
     SPEND,
@@ -99,6 +101,12 @@ class Plan:
     def audience(self) -> pd.DataFrame:
         """The chosen users only, the highest expected profit first."""
         return self.table[self.table[CHOSEN]].sort_values(RANK).reset_index(drop=True)
+
+    @property
+    def control(self) -> pd.DataFrame:
+        """The users held out at random, the highest expected profit first; their offer is what they would have got."""
+        held = self.table[self.table[REASON] == CONTROL]
+        return held.sort_values(RANK).reset_index(drop=True)
 
     @property
     def profit(self) -> xr.DataArray:
@@ -268,7 +276,8 @@ class Plan:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        columns = [USER, RANK, P_REACTIVATION, PROFIT, *bounds(PROFIT), P_PROFIT, COST]
+        several = [OFFER] if len(self.campaign.kinds) > 1 else []
+        columns = [USER, RANK, *several, P_REACTIVATION, PROFIT, *bounds(PROFIT), P_PROFIT, COST]
         first = self.audience[columns].head(10)
         return (
             f"<p>{html.escape(self.statement)}</p>"
