@@ -162,7 +162,7 @@ class Plan:
         -------
         DataFrame
             audience, risk_weight, budget, contacts, spend, profit, p_loss, cvar, score, bound, gap: a row a weight and
-            budget, then a row for each simpler audience. score, bound and gap are about the doubt about parameters;
+            budget, then a row for each simpler audience; ``attrs["risk_level"]`` is the level of cvar. score, bound and gap are about the doubt about parameters;
             p_loss and cvar include the chance of outcomes.
 
         Notes
@@ -189,7 +189,9 @@ class Plan:
             )  # fmt: skip
         columns = list(rows[0])
         simple = self.baselines().drop(index=BEST).reset_index().reindex(columns=columns).astype({BUDGET: float})
-        return pd.concat([pd.DataFrame(rows).astype({BUDGET: float}), simple], ignore_index=True)
+        table = pd.concat([pd.DataFrame(rows).astype({BUDGET: float}), simple], ignore_index=True)
+        table.attrs = {"risk_level": self.risk_level}
+        return table
 
     def _row(self, name: str) -> dict[str, float]:
         audience = self.outcomes.sel({AUDIENCE: name})
