@@ -162,8 +162,8 @@ class Plan:
         -------
         DataFrame
             audience, risk_weight, budget, contacts, spend, profit, p_loss, cvar, score, bound, gap: a row a weight and
-            budget, then a row for each simpler audience; ``attrs["risk_level"]`` is the level of cvar. score, bound and gap are about the doubt about parameters;
-            p_loss and cvar include the chance of outcomes.
+            budget, then a row for each simpler audience; ``attrs["risk_level"]`` is the level of cvar. score, bound
+            and gap are about the doubt about parameters; p_loss and cvar include the chance of outcomes.
 
         Notes
         -----

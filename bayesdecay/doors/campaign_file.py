@@ -59,7 +59,7 @@ _OFFER_KEYS = MappingProxyType({"cost": _NUMBER, "cost_if_returns": _NUMBER, "ef
 _NEEDED = MappingProxyType(
     {
         "value": "say what one user who returns is worth, as in value = 20",
-        "offers": "describe one at least, as in [offers.e-mail] and below it cost = 0.1 and effect = 'normal(0.3, 0.2)'",
+        "offers": "describe one at least, as in [offers.e-mail] and below it cost = 0.1, effect = 'normal(0.3, 0.2)'",
     }
 )
 _NEEDED_OF_OFFER = MappingProxyType(
@@ -142,8 +142,10 @@ def read_campaign(path: Path, *, horizon: str, user: str) -> Described:
         told = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as TOML: {error}") from error
-    _check_keys(str(path), told, _KEYS, _NEEDED, of_others=(_OFFER_KEYS, "an offer, below its [offers.NAME]"))
-    offers = {name: _offer(f"{path}: offers.{name}", one) for name, one in told["offers"].items()}
+    _check_keys(str(path), told, _KEYS, of_others=(_OFFER_KEYS, "an offer, below its [offers.NAME]"))
+    # Before what is missing: a value written below an offer is one of the offer.
+    offers = {name: _offer(f"{path}: offers.{name}", one) for name, one in told.get("offers", {}).items()}
+    _check_whole(str(path), told, _NEEDED)
     if not offers:
         raise ValueError(f"{path}: offers is empty; {_NEEDED['offers']}")
     with _of(str(path)):
@@ -156,7 +158,8 @@ def read_campaign(path: Path, *, horizon: str, user: str) -> Described:
 def _offer(where: str, told: Any) -> Offer:
     """Make one offer of its table."""
     _check(where, told, _TABLE)
-    _check_keys(where, told, _OFFER_KEYS, _NEEDED_OF_OFFER, of_others=(_KEYS, "the top, above the first [offers.NAME]"))
+    _check_keys(where, told, _OFFER_KEYS, of_others=(_KEYS, "the top, above the first [offers.NAME]"))
+    _check_whole(where, told, _NEEDED_OF_OFFER)
     with _of(where):
         return Offer(**{**told, "effect": Effect.from_text(str(told["effect"]))})
 
@@ -176,14 +179,9 @@ def _excluded(path: Path, told: Mapping[str, Any], user: str) -> tuple[tuple[str
 
 
 def _check_keys(
-    where: str,
-    told: Mapping[str, Any],
-    known: Mapping[str, Any],
-    needed: Mapping[str, str],
-    *,
-    of_others: tuple[Mapping[str, Any], str],
+    where: str, told: Mapping[str, Any], known: Mapping[str, Any], *, of_others: tuple[Mapping[str, Any], str]
 ) -> None:
-    """Refuse unknown and missing keys, and values of another kind; a key in the wrong place is told its place."""
+    """Refuse unknown keys, and values of another kind; a key in the wrong place is told its place."""
     others, place = of_others
     for name, value in told.items():
         if name in others:
@@ -193,6 +191,10 @@ def _check_keys(
         if name not in known:
             raise ValueError(f"{where}: {unknown_name('key', name, known)}")
         _check(f"{where}: {name}", value, known[name])
+
+
+def _check_whole(where: str, told: Mapping[str, Any], needed: Mapping[str, str]) -> None:
+    """Refuse a table that lacks a key."""
     for name, remedy in needed.items():
         if name not in told:
             raise ValueError(f"{where}: {name} is missing; {remedy}")

@@ -175,15 +175,17 @@ class CampaignOptions:
             twice = [f"--{name}" for name in ("cost", "value", "effect", "budget") if getattr(self, name) is not None]
             if twice:
                 raise ValueError(
-                    f"--campaign {self.campaign} describes the whole campaign; leave out {' and '.join(twice)}, or the file"
+                    f"--campaign {self.campaign} describes the whole campaign; leave out {' and '.join(twice)}, or "
+                    "the file"
                 )
             return replace(read_campaign(self.campaign, horizon=horizon, user=user), risk=risk)
         if self.cost is None or self.value is None:
             raise ValueError(
                 "a campaign needs both --cost (of a contact) and --value (of a reactivation), or a file: --campaign"
             )
-        told = {} if self.effect is None else {"effect": bayesdecay.Effect.from_text(self.effect)}
-        campaign = bayesdecay.Campaign(cost=self.cost, value=self.value, budget=self.budget, horizon=horizon, **told)
+        campaign = bayesdecay.Campaign(cost=self.cost, value=self.value, budget=self.budget, horizon=horizon)
+        if self.effect is not None:
+            campaign = replace(campaign, effect=bayesdecay.Effect.from_text(self.effect))
         return Described(campaign=campaign, risk=risk)
 
 

@@ -87,7 +87,7 @@ def plot_frontier(
         worst = 100 * (1 - frontier.attrs.get("risk_level", 0.95))
         axes.set_xlabel("P(loss)" if risk == P_LOSS else f"mean profit in the worst {worst:.3g} % of cases [money]")
         axes.set_ylabel("expected profit [money]")
-        _legend(axes)
+        _legend(axes, (frontier[AUDIENCE] != BEST).sum())
     return axes
 
 
@@ -112,10 +112,9 @@ def _frame(axes: Axes, simple: pd.DataFrame, risk: str) -> None:
         )  # fmt: skip
 
 
-def _legend(axes: Axes) -> None:
+def _legend(axes: Axes, audiences: int) -> None:
     """Lines and the chosen plan in one column, audiences with their longer names in another."""
     marks, names = axes.get_legend_handles_labels()
-    audiences = sum(mark.get_linestyle() == "None" and mark.get_color() == INK for mark in marks)
     short = len(marks) - audiences
     blank = [Line2D([], [], linestyle="none")] * max(audiences - short, 0)
     marks, names = [*marks[:short], *blank, *marks[short:]], [*names[:short], *[""] * len(blank), *names[short:]]

@@ -1,4 +1,4 @@
-"""The figure of the frontier: every plan and audience at its place, what is far off at the edge, and labels that say so."""
+"""The figure of the frontier: every plan and audience at its place, and at the edge, with a word, what is far off."""
 
 from __future__ import annotations
 

@@ -139,8 +139,8 @@ def _frontier_figure(plan: Plan) -> FigureView:
         lambda ax: plot_frontier(frontier, chosen=row, risk=risk, ax=ax),
         name="frontier",
         size=(6.4, 4.0),
-        caption="What more profit costs in risk: each dot is the best plan for a budget and a weight of the shortfall of "
-        f"the worst {_worst(plan)} of cases (0, 0.5 and 1); up is more profit, and further to the {safer} is less risk.",
+        caption="What more profit costs in risk: each dot is the best plan for a budget and a weight (0, 0.5 and 1) of "
+        f"the shortfall in the worst {_worst(plan)} of cases; up is more profit, further to the {safer} is less risk.",
         alt=f"Expected profit against risk of the best plans and of simpler audiences; the chosen plan has an expected "
         f"profit of {money(row[PROFIT])}, and {named}.",
     )
