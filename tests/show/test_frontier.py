@@ -25,9 +25,9 @@ OFFERS = {
 
 def planned(risk: Risk | None = None, **changes) -> Plan:
     rng = np.random.default_rng(1)
-    users = [f"u{i}" for i in range(60)]
-    p = xr.DataArray(rng.beta(2, 6, size=(80, 60)), dims=("sample", "user"), coords={"user": users})
-    interest = pd.Series(rng.random(60), index=users)
+    users = [f"u{i}" for i in range(30)]
+    p = xr.DataArray(rng.beta(2, 6, size=(40, 30)), dims=("sample", "user"), coords={"user": users})
+    interest = pd.Series(rng.random(30), index=users)
     campaign = Campaign(**{"offers": OFFERS, "value": 20.0, "budget": 3.0, **changes})
     return choose(p, campaign, risk=risk, interest=interest, random_seed=1)
 
@@ -98,14 +98,18 @@ def test_another_risk_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("risk", "axis", "safer"),
-    [(None, "mean profit in the worst 5 % of cases", "right"), (Risk.max_loss_probability(0.2), "P(loss)", "left")],
+    ("risk", "offers", "axis", "safer", "labels"),
+    [
+        (None, ["mail"], "mean profit in the worst 5 % of cases", "right", ["budget 1.5", "budget 3", "budget 6"]),
+        (Risk.max_loss_probability(0.2), list(OFFERS), "P(loss)", "left", ["budget 3 (weights at dots)"]),
+    ],
 )
-def test_the_report_shows_it_and_says_how_to_read_it(risk, axis, safer):
-    (figure,) = [part for part in contact_section(planned(risk)).parts if 'id="frontier-' in getattr(part, "svg", "")]
+def test_the_report_shows_it_and_says_how_to_read_it(risk, offers, axis, safer, labels):
+    plan = planned(risk, offers={name: OFFERS[name] for name in offers})
+    (figure,) = [part for part in contact_section(plan).parts if 'id="frontier-' in getattr(part, "svg", "")]
     assert axis in figure.svg
     assert f"further to the {safer} is less risk" in figure.caption
-    for label in ("budget 1.5", "budget 3", "budget 6", "chosen", "nobody"):
+    for label in (*labels, "chosen", "nobody", "low interest, likely to return"):
         assert label in figure.svg
 
 

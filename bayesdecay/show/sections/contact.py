@@ -18,8 +18,9 @@ from bayesdecay.units import days
 __all__ = ["assumption", "contact_section", "recommendation"]
 
 _TOP = 10
-# The frontier costs a choice each point. With so many users times offers times samples nine of them take some three
-# seconds; of more the plan's own budget only is drawn.
+# The frontier costs a choice each point. Of one offer and so many users times samples nine points take some three
+# seconds, as do three points of several offers, which are a longer search: of these, and of more users, the plan's own
+# budget only is drawn.
 _MANY = 5_000_000
 _WEIGHTS = (0.0, 0.5, 1.0)
 
@@ -129,8 +130,8 @@ def _contacts_figure(plan: Plan) -> FigureView:
 
 def _frontier_figure(plan: Plan) -> FigureView:
     own = plan.campaign.budget
-    small = plan.stakes.cost.size * plan.stakes.samples <= _MANY
-    frontier = plan.frontier(weights=_WEIGHTS, budgets=[own / 2, own, 2 * own] if own is not None and small else [own])
+    quick = len(plan.campaign.kinds) == 1 and plan.stakes.users * plan.stakes.samples <= _MANY
+    frontier = plan.frontier(weights=_WEIGHTS, budgets=[own / 2, own, 2 * own] if own is not None and quick else [own])
     by_loss = plan.risk.most_loss is not None
     risk, safer = (P_LOSS, "left") if by_loss else (CVAR, "right")
     row = plan.summary()
