@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     from bayesdecay.show.explain import explain as explain
     from bayesdecay.show.explanation_plots import plot_explanation as plot_explanation
     from bayesdecay.show.explanation_plots import plot_partial_dependence as plot_partial_dependence
+    from bayesdecay.show.frontier import plot_frontier as plot_frontier
     from bayesdecay.show.later import later_activity as later_activity
     from bayesdecay.show.plots import plot_prior_predictive as plot_prior_predictive
     from bayesdecay.show.question import CompareOptions as CompareOptions
@@ -146,6 +147,7 @@ _ROOM = {
     "choose": "decide.targeting",
     "Campaign": "decide.targeting",
     "Plan": "decide.targeting",
+    "plot_frontier": "show.frontier",
     "Effect": "decide.effects",
     "measured_prospects": "decide.measured",
     "measured_value": "decide.measured",

@@ -13,7 +13,7 @@ from bayesdecay.decide.assignment import Limits
 from bayesdecay.decide.stakes import Stakes, each
 from bayesdecay.names import P_REACTIVATION, USER, bounds
 
-__all__ = ["Standing", "candidates_table"]
+__all__ = ["CONTROL", "Standing", "candidates_table"]
 
 EXCLUDED, CONTROL = "excluded from the campaign", "control group: held out at random"
 Standing = tuple[np.ndarray, np.ndarray]

@@ -12,7 +12,6 @@ doubt is shared: if contact works less than thought, it does so for everybody at
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from bayesdecay.decide.risk import check_share
-from bayesdecay.errors import unknown_name
+from bayesdecay.decide.written import named_numbers
 
 __all__ = ["DEFAULT_EFFECT", "Effect", "contacted", "uplift"]
 
@@ -92,14 +91,10 @@ class Effect:
         """
         if not isinstance(text, str):
             raise TypeError(f"effect: expected text such as 'normal(0.3, 0.2)', got {text!r}")
-        match = re.fullmatch(r"\s*([a-z]\w*)\s*(?:\(([^()]*)\))?\s*", text, flags=re.IGNORECASE)
-        if match is None:
-            return cls.point(*_numbers(text, text, 1))
-        name, inside = match[1].lower(), match[2]
-        if name not in _READERS:
-            raise unknown_name("effect distribution", match[1], _READERS)
-        make, count = _READERS[name]
-        return make(*_numbers(inside or "", text, count))
+        counts = {name: count for name, (_, count) in _READERS.items()}
+        name, numbers = named_numbers(text, counts, what="effect distribution", write=_WRITTEN)
+        effect: Effect = _READERS[name][0](*numbers)
+        return effect
 
     @property
     def certain(self) -> bool:
@@ -139,7 +134,11 @@ class Effect:
         return repr(self.mean) if self.certain else f"normal({self.mean!r}, {self.sd!r})"
 
 
-_READERS: dict[str, Any] = {"normal": (Effect.normal, 2), "point": (Effect.point, 1), "none": (Effect.none, 0)}
+# A number alone is a point.
+_READERS: dict[str, Any] = {
+    "normal": (Effect.normal, 2), "point": (Effect.point, 1), "none": (Effect.none, 0), "": (Effect.point, 1)
+}  # fmt: skip
+_WRITTEN = "'normal(mean, sd)', one number or 'none' [log-odds]"
 
 DEFAULT_EFFECT = Effect.normal(
     0.3,
@@ -147,17 +146,6 @@ DEFAULT_EFFECT = Effect.normal(
     reason="a contact usually helps a little, may do nothing and rarely doubles the odds of returning; "
     "put the result of your own test in its place",
 )
-
-
-def _numbers(inside: str, text: str, count: int) -> list[float]:
-    """Read exactly ``count`` comma-separated numbers, or say how an effect is written."""
-    try:
-        values = [float(part) for part in inside.split(",")] if inside.strip() else []
-    except ValueError:
-        values = [math.nan] * (count + 1)
-    if len(values) != count:
-        raise ValueError(f"effect {text!r} cannot be read; write 'normal(mean, sd)', one number or 'none' [log-odds]")
-    return values
 
 
 def contacted(p: Any, tau: Any) -> Any:

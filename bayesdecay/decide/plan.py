@@ -16,6 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesdecay.decide.campaign import Campaign
+from bayesdecay.decide.candidates import CONTROL
 from bayesdecay.decide.columns import (
     ASSUMPTION,
     AUDIENCE,
@@ -33,6 +34,7 @@ from bayesdecay.decide.columns import (
     P_PROFIT,
     PROFIT,
     RANK,
+    REASON,
     RISK_WEIGHT,
     SCORE,
     SPEND,
@@ -101,6 +103,12 @@ class Plan:
         return self.table[self.table[CHOSEN]].sort_values(RANK).reset_index(drop=True)
 
     @property
+    def control(self) -> pd.DataFrame:
+        """The users held out at random, the highest expected profit first; their offer is what they would have got."""
+        held = self.table[self.table[REASON] == CONTROL]
+        return held.sort_values(RANK).reset_index(drop=True)
+
+    @property
     def profit(self) -> xr.DataArray:
         """Draws (sample) of the campaign's total profit [money], summed draw by draw over the audience."""
         return self.outcomes[PROFIT].sel({AUDIENCE: BEST}, drop=True)
@@ -154,8 +162,8 @@ class Plan:
         -------
         DataFrame
             audience, risk_weight, budget, contacts, spend, profit, p_loss, cvar, score, bound, gap: a row a weight and
-            budget, then a row for each simpler audience. score, bound and gap are about the doubt about parameters;
-            p_loss and cvar include the chance of outcomes.
+            budget, then a row for each simpler audience; ``attrs["risk_level"]`` is the level of cvar. score, bound
+            and gap are about the doubt about parameters; p_loss and cvar include the chance of outcomes.
 
         Notes
         -----
@@ -181,7 +189,9 @@ class Plan:
             )  # fmt: skip
         columns = list(rows[0])
         simple = self.baselines().drop(index=BEST).reset_index().reindex(columns=columns).astype({BUDGET: float})
-        return pd.concat([pd.DataFrame(rows).astype({BUDGET: float}), simple], ignore_index=True)
+        table = pd.concat([pd.DataFrame(rows).astype({BUDGET: float}), simple], ignore_index=True)
+        table.attrs = {"risk_level": self.risk_level}
+        return table
 
     def _row(self, name: str) -> dict[str, float]:
         audience = self.outcomes.sel({AUDIENCE: name})
@@ -268,7 +278,8 @@ class Plan:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        columns = [USER, RANK, P_REACTIVATION, PROFIT, *bounds(PROFIT), P_PROFIT, COST]
+        several = [OFFER] if len(self.campaign.kinds) > 1 else []
+        columns = [USER, RANK, *several, P_REACTIVATION, PROFIT, *bounds(PROFIT), P_PROFIT, COST]
         first = self.audience[columns].head(10)
         return (
             f"<p>{html.escape(self.statement)}</p>"

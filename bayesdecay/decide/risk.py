@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from bayesdecay.decide.written import named_numbers
+
 __all__ = ["Risk", "check_share", "cvar", "interval", "p_loss", "weight_bounds", "worst_weights"]
 
 
@@ -44,6 +46,8 @@ class Risk:
     --------
     >>> Risk.cvar(level=0.9, weight=0.5)
     Risk(weight=0.5, level=0.9, most_loss=None)
+    >>> Risk.from_text("max_loss_probability(0.05)").most_loss
+    0.05
     """
 
     weight: float = 0.0
@@ -74,6 +78,24 @@ class Risk:
         """Expected profit, among plans whose P(loss) is at most ``most``."""
         return cls(most_loss=most)
 
+    @classmethod
+    def from_text(cls, text: str) -> Risk:
+        """Read ``"neutral"``, ``"cvar(0.95, 0.5)"`` (level, weight) or ``"max_loss_probability(0.05)"``.
+
+        Raises
+        ------
+        TypeError
+            If it is not text.
+        ValueError
+            If it cannot be read, names an unknown appetite or is out of range.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"risk: expected text such as 'cvar(0.95, 0.5)', got {text!r}")
+        counts = {name: count for name, (_, count) in _READERS.items()}
+        name, numbers = named_numbers(text, counts, what="risk appetite", write=_WRITTEN)
+        risk: Risk = _READERS[name][0](*numbers)
+        return risk
+
     @property
     def is_neutral(self) -> bool:
         """Whether only expected profit counts."""
@@ -94,6 +116,12 @@ class Risk:
             f"the highest expected profit less {self.weight:g} times the shortfall of the worst "
             f"{100 * (1 - self.level):.3g} % of cases"
         )
+
+
+_READERS: dict[str, Any] = {
+    "neutral": (Risk.neutral, 0), "cvar": (Risk.cvar, 2), "max_loss_probability": (Risk.max_loss_probability, 1)
+}  # fmt: skip
+_WRITTEN = "'neutral', 'cvar(level, weight)' or 'max_loss_probability(share)'"
 
 
 def cvar(profit: Any, level: float = 0.95) -> float:

@@ -69,17 +69,17 @@ def run(
     from bayesdecay.doors.job import Job
 
     check_folder(out)
-    horizons = units.durations(window.horizon.split(","))
     job = Job(
         **log_options.counting,
         lapsed_after=window.lapsed_after,
-        horizons=horizons,
-        campaign=campaign.campaign(max(horizons, key=lambda label: horizons[label])),
+        horizons=units.durations(window.horizon.split(",")),
         sampling=sampling.sampling(),
         random_seed=result.random_seed,
         allow_unconverged=result.allow_unconverged,
     )
-    _do(log_options.read(log), job, out)
+    described = campaign.described(job.target, log_options.user)
+    events = log_options.read(log)
+    _do(events, described.job(job, events) if described else job, out)
     return 0
 
 

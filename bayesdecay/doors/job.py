@@ -16,6 +16,7 @@ from bayesdecay.data.history import History
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.decide.campaign import Campaign
 from bayesdecay.decide.plan import Plan
+from bayesdecay.decide.risk import Risk
 from bayesdecay.doors.marks import warnings_of
 from bayesdecay.model.decay import DecayFit
 from bayesdecay.model.posterior import Verdict
@@ -43,6 +44,8 @@ class Job:
         Labels and lengths [days], see :func:`bayesdecay.units.durations`.
     campaign : Campaign, optional
         Costs, value, budget and the assumed effect; without one the lapsed users are ranked, and no profit is stated.
+    risk : Risk
+        The risk appetite that the audience is chosen by.
     campaign_horizon : str, optional
         Label of the horizon that the campaign is about; the longest unless told.
     sampling : Sampling, optional
@@ -57,6 +60,8 @@ class Job:
         Go on although a fit did not converge; all results then say so.
     title : str
         Title of the report.
+    notes : tuple of str
+        What is known beforehand and must be told with the results, in sentences.
     """
 
     at: str | None = None
@@ -67,6 +72,7 @@ class Job:
     lapsed_after: units.Duration = "60d"
     horizons: Mapping[str, float] = field(default_factory=lambda: units.durations(["30d", "90d"]))
     campaign: Campaign | None = None
+    risk: Risk = field(default_factory=Risk.neutral)
     campaign_horizon: str | None = None
     sampling: Sampling | None = None
     draws: int = 200
@@ -74,6 +80,7 @@ class Job:
     random_seed: int | None = None
     allow_unconverged: bool = False
     title: str = "Who is losing interest, who will return, whom to contact"
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         units.days(self.lapsed_after)
@@ -95,8 +102,8 @@ class JobResult:
     """All that the main job found.
 
     ``scores`` has a row for every user of the history; ``lapsed`` are those lapsed at the cutoff, and ``candidates``
-    their draws (sample, user) of P(reactivation) within the campaign's horizon; ``notes`` says in sentences what could
-    not be done, and why.
+    their draws (sample, user) of P(reactivation) within the campaign's horizon; ``notes`` are those of the job, then in
+    sentences what could not be done, and why.
     """
 
     history: History

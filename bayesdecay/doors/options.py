@@ -16,7 +16,7 @@ import bayesdecay
 
 if TYPE_CHECKING:
     from bayesdecay.data.events import Events
-    from bayesdecay.decide.campaign import Campaign
+    from bayesdecay.doors.campaign_file import Described
     from bayesdecay.model.sampling import Sampling
 
 __all__ = [
@@ -126,7 +126,7 @@ class WindowOptions:
 @Parameter(name="*", group=Group("Campaign", sort_key=4))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignOptions:
-    """What a campaign costs and brings.
+    """What a campaign costs and brings, by options for one kind of contact, or by a file.
 
     Parameters
     ----------
@@ -140,27 +140,53 @@ class CampaignOptions:
         'normal(0.3, 0.2)' if not given. A log without a randomised test cannot tell it.
     budget
         The most that all contacts together may cost, such as 500 [money]; no limit if not given.
+    campaign
+        File in place of these four, such as campaign.toml, for several offers with capacities, users who may not be
+        contacted and a control group.
+    risk
+        How much risk is borne: 'neutral' (the highest expected profit; if not given), 'cvar(0.95, 0.5)' (less 0.5 times
+        the shortfall of the worst 5 % of cases) or 'max_loss_probability(0.05)' (P(loss) of at most 5 %).
     """
 
     cost: float | None = None
     value: float | None = None
     effect: str | None = None
     budget: float | None = None
+    campaign: Path | None = None
+    risk: str | None = None
 
-    def campaign(self, horizon: str) -> Campaign | None:
-        """Return the campaign, None where nothing is said of one."""
-        if self.cost is None and self.value is None:
-            if self.effect is not None or self.budget is not None:
-                raise ValueError("--effect and --budget describe a campaign only together with --cost and --value")
+    def described(self, horizon: str, user: str) -> Described | None:
+        """Return what was described, None where nothing is said of a campaign; ``user`` is the log's column of ids."""
+        if self.campaign is None and self.cost is None and self.value is None:
+            told = [f"--{name}" for name in ("effect", "budget", "risk") if getattr(self, name) is not None]
+            if told:
+                raise ValueError(
+                    f"{' and '.join(told)} alone is no campaign; describe it by --cost and --value, or by --campaign"
+                )
             return None
-        return self.required(horizon)
+        return self.required(horizon, user)
 
-    def required(self, horizon: str) -> Campaign:
-        """Return the campaign, which must have been described."""
+    def required(self, horizon: str, user: str) -> Described:
+        """Return what was described, which must be a campaign."""
+        from bayesdecay.doors.campaign_file import Described, read_campaign
+
+        risk = bayesdecay.Risk.from_text(self.risk or "neutral")
+        if self.campaign is not None:
+            twice = [f"--{name}" for name in ("cost", "value", "effect", "budget") if getattr(self, name) is not None]
+            if twice:
+                raise ValueError(
+                    f"--campaign {self.campaign} describes the whole campaign; leave out {' and '.join(twice)}, or "
+                    "the file"
+                )
+            return replace(read_campaign(self.campaign, horizon=horizon, user=user), risk=risk)
         if self.cost is None or self.value is None:
-            raise ValueError("a campaign needs both --cost (of a contact) and --value (of a reactivation)")
+            raise ValueError(
+                "a campaign needs both --cost (of a contact) and --value (of a reactivation), or a file: --campaign"
+            )
         campaign = bayesdecay.Campaign(cost=self.cost, value=self.value, budget=self.budget, horizon=horizon)
-        return campaign if self.effect is None else replace(campaign, effect=bayesdecay.Effect.from_text(self.effect))
+        if self.effect is not None:
+            campaign = replace(campaign, effect=bayesdecay.Effect.from_text(self.effect))
+        return Described(campaign=campaign, risk=risk)
 
 
 @Parameter(name="*", group=Group("Saved fits", sort_key=3))

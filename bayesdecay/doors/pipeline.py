@@ -84,7 +84,7 @@ def run_job(
     fits, chances, notes = _reactivations(log, job, lapsed, decay, reactivation or {}, tell)
     for part in chances.values():
         scores = _with_columns(scores, score_reactivation(part, ci_prob=job.ci_prob))
-    plan = _plan(chances[job.target], job)
+    plan = _plan(chances[job.target], job, _interest(scores, lapsed))
     tell(plan.statement if plan else "no campaign was described: the lapsed users are ranked by P(reactivation)")
     check = _checked(log, job, history, decay)
     tell(str(check) if check else "the log ends at the cutoff, so there is nothing yet to check the forecasts on")
@@ -98,7 +98,7 @@ def run_job(
             candidates=chances[job.target],
             plan=plan,
             check=check,
-            notes=notes,
+            notes=(*job.notes, *notes),
         )
     )
 
@@ -109,7 +109,7 @@ def plan_for(log: Events, job: Job, decay: DecayFit, reactivation: ReactivationF
     Returns
     -------
     Plan, tuple of str
-        The plan, and warnings of fits that did not converge.
+        The plan, and what must be told with it: warnings of fits that did not converge, and the job's notes.
     """
     at = log.end if job.at is None else units.cutoff_instant(job.at)
     lapsed = lapsed_users(log, job, at, job.horizons[job.target])
@@ -120,7 +120,7 @@ def plan_for(log: Events, job: Job, decay: DecayFit, reactivation: ReactivationF
     if plan is None:
         raise ValueError("the job describes no campaign to plan; give it one")
     verdicts = verdicts_of(decay, {job.target: reactivation})
-    return marked_plan(plan, verdicts), warnings_of(verdicts)
+    return marked_plan(plan, verdicts), (*warnings_of(verdicts), *job.notes)
 
 
 def _marked(result: JobResult) -> JobResult:
@@ -242,10 +242,27 @@ def _with_columns(scores: Scores, part: Scores) -> Scores:
     return replace(scores, table=table)
 
 
-def _plan(candidates: xr.DataArray, job: Job) -> Plan | None:
+def _plan(candidates: xr.DataArray, job: Job, interest: pd.Series | None = None) -> Plan | None:
     if job.campaign is None:
         return None
-    return choose(candidates, job.campaign, ci_prob=job.ci_prob, random_seed=job.random_seed)
+    return choose(
+        candidates,
+        job.campaign,
+        risk=job.risk,
+        interest=interest,
+        ci_prob=job.ci_prob,
+        random_seed=job.random_seed,
+    )
+
+
+def _interest(scores: Scores, lapsed: Snapshots) -> pd.Series | None:
+    """Interest of the lapsed users, for the field's coupon rule beside the plan; None where nobody is lapsed."""
+    (history,) = lapsed.histories.values()
+    if not len(history):
+        return None
+    rows = positions(history.table[names.USER], scores.table[names.USER])
+    interest = scores.table[names.INTEREST].to_numpy()[rows]
+    return pd.Series(interest, index=pd.Index(lapsed.table[names.USER].to_numpy()))
 
 
 def _checked(log: Events, job: Job, history: History, decay: DecayFit) -> ForecastCheck | None:

@@ -13,15 +13,18 @@ import pandas as pd
 
 from bayesdecay import units
 from bayesdecay.data.events import Events
+from bayesdecay.decide.columns import CHOSEN
+from bayesdecay.decide.plan import Plan
 from bayesdecay.doors.job import Job, JobResult
 from bayesdecay.doors.marks import marked_frame
 from bayesdecay.doors.outputs import check_folder, nearest_folder
+from bayesdecay.files import replacing
 from bayesdecay.model.fits import save_fits
 from bayesdecay.model.returning import score_reactivation
 from bayesdecay.show.report import ReportContent, write_report
 from bayesdecay.show.words import level, window
 
-__all__ = ["report_content", "write_job"]
+__all__ = ["report_content", "write_audience", "write_job"]
 
 
 def write_job(log: Events, job: Job, result: JobResult, out: str | Path, *, command: str = "") -> Path:
@@ -39,16 +42,30 @@ def write_job(log: Events, job: Job, result: JobResult, out: str | Path, *, comm
         part = Path(name)
         result.scores.to_parquet(part / "scores.parquet")
         if result.plan is not None:
-            result.plan.to_csv(part / "audience.csv")
+            write_audience(result.plan, part / "audience.csv")
         else:
             _ranked(result).to_csv(part / "audience.csv", index=False)
         result.decay.save(part / "decay.nc")
         save_fits(result.reactivation, part / "reactivation.nc")
         write_report(part / "report.html", report_content(log, job, result, command=command))
         folder.mkdir(parents=True, exist_ok=True)
+        # Of an earlier run's audience; that of this run has none, or another.
+        _control_file(folder / "audience.csv").unlink(missing_ok=True)
         for made in part.iterdir():
             made.replace(folder / made.name)
     return folder / "report.html"
+
+
+def write_audience(plan: Plan, path: Path) -> None:
+    """Write whom to contact and, where a control group is held out, its users in a file beside."""
+    plan.to_csv(path)
+    if plan.campaign.control > 0:
+        with replacing(_control_file(path)) as part:
+            plan.control.drop(columns=CHOSEN).to_csv(part, index=False)
+
+
+def _control_file(audience: Path) -> Path:
+    return audience.with_name(f"{audience.stem}-control.csv")
 
 
 def _ranked(result: JobResult) -> pd.DataFrame:

@@ -6,7 +6,6 @@ summarize → fit → score;   choose, report and check with the fits of a run
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,23 +130,26 @@ def choose(
     Parameters
     ----------
     out
-        CSV file to write, a row a user to contact.
+        CSV file to write, a row a user to contact. Where a control group is held out, it is written beside, into a
+        file whose name ends in -control.csv.
     horizon
         Window after the cutoff that the campaign is about, such as 90d; the longest of the fits if not given.
     lapsed_after
         Silence after which a user counts as lapsed, such as 60d; as when the fits were made if not given.
     """
     from bayesdecay.doors.pipeline import plan_for
+    from bayesdecay.doors.results import write_audience
     from bayesdecay.doors.saved import decay_fit, reactivation_fit, refuse_other_unit
 
     check_file(out, suffixes=(".csv",), what="an audience", log=log)
     decay, reactivation = decay_fit(fits.decay), reactivation_fit(fits.reactivation, horizon)
-    wanted = campaign.required(reactivation.horizon)
-    job = replace(_job_again([reactivation], lapsed_after, log_options, result), campaign=wanted)
+    described = campaign.required(reactivation.horizon, log_options.user)
+    job = _job_again([reactivation], lapsed_after, log_options, result)
     refuse_other_unit(decay, job.activity)
-    plan, warned = plan_for(log_options.read(log), job, decay, reactivation)
-    plan.to_csv(out)
-    say(plan.statement, *remarks(warned))
+    events = log_options.read(log)
+    plan, notes = plan_for(events, described.job(job, events), decay, reactivation)
+    write_audience(plan, out)
+    say(plan.statement, *remarks(notes))
     return 0
 
 
@@ -179,9 +181,10 @@ def report(
     check_file(out, suffixes=(".html", ".htm"), what="a report", log=log)
     decay, reactivation = decay_fit(fits.decay), reactivation_fits(fits.reactivation)
     job = _job_again(reactivation.values(), lapsed_after, log_options, result)
-    job = replace(job, campaign=campaign.campaign(job.target))
+    described = campaign.described(job.target, log_options.user)
     refuse_other_unit(decay, job.activity)
     events = log_options.read(log)
+    job = described.job(job, events) if described else job
     refuse_hindsight(decay, units.cutoff_instant(job.at) if job.at else events.end)
     found = run_job(events, job, decay=decay, reactivation=reactivation)
     write_report(out, report_content(events, job, found, command=command_line()))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 from scipy.stats import norm
 
-from bayesdecay.decide.risk import cvar, interval, p_loss
+from bayesdecay.decide.risk import Risk, cvar, interval, p_loss
 
 profits = st.lists(st.integers(-50, 50), min_size=1, max_size=30)
 
@@ -89,3 +89,38 @@ def test_refuses_levels_that_are_no_shares() -> None:
         interval([1.0], 0)
     with pytest.raises(TypeError, match="ci_prob is a number between 0 and 1, got '90%'"):
         interval([1.0], "90%")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "risk"),
+    [
+        ("neutral", Risk.neutral()),
+        ("cvar(0.9, 0.25)", Risk.cvar(level=0.9, weight=0.25)),
+        (" CVaR ( 0.9,0.25 ) ", Risk.cvar(level=0.9, weight=0.25)),
+        ("max_loss_probability(0.05)", Risk.max_loss_probability(0.05)),
+    ],
+)
+def test_reads_risk_appetites_in_words(text: str, risk: Risk) -> None:
+    assert Risk.from_text(text) == risk
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cvarr(0.9, 0.2)", "unknown risk appetite 'cvarr'; did you mean 'cvar'"),
+        ("cvar(0.9)", r"risk 'cvar\(0.9\)' cannot be read; write 'neutral', 'cvar\(level, weight\)' or 'max_loss"),
+        ("neutral(1)", "cannot be read"),
+        ("0.5", "cannot be read"),
+        ("cvar(0.9, much)", "cannot be read"),
+        ("cvar(1.5, 0.5)", "risk: level is 1.5"),
+        ("max_loss_probability(5)", r"risk: the highest P\(loss\) is 5.0"),
+    ],
+)
+def test_refuses_what_is_no_risk_appetite(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Risk.from_text(text)
+
+
+def test_a_number_is_no_risk_appetite() -> None:
+    with pytest.raises(TypeError, match="expected text such as"):
+        Risk.from_text(0.5)  # type: ignore[arg-type]

@@ -226,14 +226,29 @@ def test_choose_takes_what_is_not_said_from_the_fits(shop, tmp_path):
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "audience.csv"), pd.read_csv(shop.out / "audience.csv"))
 
 
-def test_report_again(shop, tmp_path):
+def test_report_again_with_another_campaign(shop, tmp_path):
+    (tmp_path / "out.txt").write_text(shop.events["customer"][0], encoding="utf-8")
+    (tmp_path / "campaign.toml").write_text(
+        "value = 20\nbudget = 8\nexclude = 'out.txt'\n"
+        "[offers.mail]\ncost = 0.1\neffect = 'normal(0.2, 0.1)'\n"
+        "[offers.call]\ncost = 0.4\neffect = 'normal(0.6, 0.3)'",
+        encoding="utf-8",
+    )
     fits = ("--decay", shop.out / "decay.nc", "--reactivation", shop.out / "reactivation.nc")
+    campaign = ("--campaign", tmp_path / "campaign.toml", "--risk", "cvar(0.9, 0.1)")
     words = ("--lapsed-after", LAPSED, "--random-seed", SEED, "--out", tmp_path / "report.html")
-    done = bayesdecay("report", *shop.counting, *fits, *words)
+    done = bayesdecay("report", *shop.counting, *fits, *campaign, *words)
     assert done.code == 0, done.err
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "bayesdecay report" in page
-    assert files(tmp_path) == {"report.html"}
+    for part in (
+        "bayesdecay report",
+        "1 user of the log may not be contacted",
+        "less 0.1 times the shortfall of the worst 10 % of cases",
+        "low interest, likely to return",
+        'id="frontier-',
+    ):
+        assert part in page
+    assert files(tmp_path) == {"campaign.toml", "out.txt", "report.html"}
 
 
 def test_check_tells_by_its_exit_code(shop):

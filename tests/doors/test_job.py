@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -160,6 +161,19 @@ def test_a_run_replaces_the_results_of_the_last(log, fits, tmp_path):
         f"deep/out/{name}" for name in ("scores.parquet", "audience.csv", "decay.nc", "reactivation.nc", "report.html")
     }
     assert b"assumption" in before["deep/out/audience.csv"]
+
+
+def test_a_control_group_has_a_file_of_its_own_for_as_long_as_there_is_one(log, fits, tmp_path):
+    for control, held_out in ((0.2, True), (0.0, False)):
+        job = asked(campaign=replace(CAMPAIGN, control=control), notes=("known beforehand",))
+        result = run_job(log, job, **fits)
+        assert result.notes == ("known beforehand",)
+        write_job(log, job, result, tmp_path)
+        assert (tmp_path / "audience-control.csv").exists() == held_out
+        if held_out:
+            held = set(pd.read_csv(tmp_path / "audience-control.csv")["user"])
+            assert len(held) == round(0.2 * len(result.plan.table))
+            assert not held & set(pd.read_csv(tmp_path / "audience.csv")["user"])
 
 
 def test_a_failure_leaves_the_last_results(log, fits, tmp_path, monkeypatch):

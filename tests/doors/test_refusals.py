@@ -14,7 +14,10 @@ from tests.doors.conftest import bayesdecay, files
         (("--at", "1999-01-01"), "no event up to the cutoff 1999-01-01"),
         (("--cost", "0.5"), "a campaign needs both --cost (of a contact) and --value (of a reactivation)"),
         (("--value", "20"), "a campaign needs both --cost (of a contact) and --value (of a reactivation)"),
-        (("--budget", "500"), "--effect and --budget describe a campaign only together with --cost and --value"),
+        (
+            ("--budget", "500", "--risk", "neutral"),
+            "--budget and --risk alone is no campaign; describe it by --cost and --value",
+        ),
         (("--cost", "1", "--value", "9", "--effect", "big"), "effect"),
         (("--cost", "-1", "--value", "9"), "campaign: cost is -1; give 0 or more"),
         (("--cost", "cheap", "--value", "9"), 'unable to convert "cheap" into float'),

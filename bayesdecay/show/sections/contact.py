@@ -9,6 +9,7 @@ from bayesdecay.decide.columns import CONTACTS, COST, CVAR, EXTRA_RETURNS, OFFER
 from bayesdecay.decide.plan import Plan
 from bayesdecay.names import P_REACTIVATION, USER, bounds
 from bayesdecay.show import plots
+from bayesdecay.show.frontier import plot_frontier
 from bayesdecay.show.outlook import profit_by_contacts, profit_histogram
 from bayesdecay.show.views import Box, FigureView, Part, Section, TableView, Text, drawn, tabulated
 from bayesdecay.show.words import count, interval_of, level, money, moneyed, percent, percent_of, window, with_interval
@@ -17,6 +18,11 @@ from bayesdecay.units import days
 __all__ = ["assumption", "contact_section", "recommendation"]
 
 _TOP = 10
+# The frontier costs a choice each point. Of one offer and so many users times samples nine points take some three
+# seconds, as do three points of several offers, which are a longer search: of these, and of more users, the plan's own
+# budget only is drawn.
+_MANY = 5_000_000
+_WEIGHTS = (0.0, 0.5, 1.0)
 
 
 def contact_section(plan: Plan | None) -> Section:
@@ -25,6 +31,8 @@ def contact_section(plan: Plan | None) -> Section:
         text = "No campaign was planned; give the cost of a contact and the value of a return to get an audience."
         return Section(name="contact", title="Whom to contact", parts=(Text(text=text),))
     parts: tuple[Part, ...] = (Text(text=recommendation(plan)), assumption(plan), _audiences(plan))
+    if (plan.table[PROFIT] > 0).any():  # else no plan but contacting nobody is to be had
+        parts = (*parts, _frontier_figure(plan))
     if len(plan.audience):
         parts = (*parts, _profit_figure(plan), _contacts_figure(plan), _audience(plan))
     return Section(name="contact", title="Whom to contact", parts=parts)
@@ -117,6 +125,25 @@ def _contacts_figure(plan: Plan) -> FigureView:
         caption="Expected profit by the number of contacts, the most profitable first, whatever the budget.",
         alt=f"Curve of expected profit by contacts: it peaks at {money(best[PROFIT])} with about "
         f"{count(best['contacts'])} contacts; {count(chosen)} are chosen.",
+    )
+
+
+def _frontier_figure(plan: Plan) -> FigureView:
+    own = plan.campaign.budget
+    quick = len(plan.campaign.kinds) == 1 and plan.stakes.users * plan.stakes.samples <= _MANY
+    frontier = plan.frontier(weights=_WEIGHTS, budgets=[own / 2, own, 2 * own] if own is not None and quick else [own])
+    by_loss = plan.risk.most_loss is not None
+    risk, safer = (P_LOSS, "left") if by_loss else (CVAR, "right")
+    row = plan.summary()
+    named = f"P(loss) {percent(row[P_LOSS])}" if by_loss else f"{money(row[CVAR])} in the worst {_worst(plan)} of cases"
+    return drawn(
+        lambda ax: plot_frontier(frontier, chosen=row, risk=risk, ax=ax),
+        name="frontier",
+        size=(6.4, 4.0),
+        caption="What more profit costs in risk: each dot is the best plan for a budget and a weight (0, 0.5 and 1) of "
+        f"the shortfall in the worst {_worst(plan)} of cases; up is more profit, further to the {safer} is less risk.",
+        alt=f"Expected profit against risk of the best plans and of simpler audiences; the chosen plan has an expected "
+        f"profit of {money(row[PROFIT])}, and {named}.",
     )
 
 
