@@ -54,9 +54,7 @@ def test_an_aim_is_the_score_of_its_risk() -> None:
         risk, totals = Risk.cvar(level, weight), rng.normal(size=37)
         aim = Aim.shortfall(risk, 37)
         assert aim.score(totals) == pytest.approx(risk.score(totals), abs=1e-12)
-        assert aim.weights(totals) @ totals == pytest.approx(
-            (1 - weight) * totals.mean() + weight * cvar(totals, level)
-        )
+        assert aim.weights(totals) @ totals == pytest.approx(risk.score(totals))
 
 
 def test_an_aim_fines_what_lies_below_its_floor() -> None:
