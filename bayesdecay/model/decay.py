@@ -14,6 +14,7 @@ The likelihood is the marginal one of :mod:`bayesdecay.model.grid`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -47,7 +48,8 @@ __all__ = ["DecayFit", "DecayModel"]
 
 METHODS = ("nuts", "laplace", "auto")
 # Draws that the grid is checked at. Of many users' narrow posterior one is like the other, and each takes a pass.
-_CHECKED_DRAWS, _CHECKED_DRAWS_LARGE = 4, 1
+_CHECKED_DRAWS, _CHECKED_DRAWS_LARGE, _MANY_USERS = 4, 1, 100_000
+_FIRST_DRAWS = 100
 # Rows of a first look, which finds the mode and the grid; of twice as many or less, all are looked at.
 _LOOKED_AT = 20_000
 # Rows x rates from which on "auto" takes the approximation.
@@ -200,9 +202,14 @@ class DecayModel:
         model = self.build(look, grid)
         density = Density.of(model)
         whitening, finer = Whitening.of(density, bent_by="rho"), grid
+        first = xr.DataTree.from_dict({"posterior": whitening.normal_draws(density, _FIRST_DRAWS)})
         if self.rates is None:
-            first_look = xr.DataTree.from_dict({"posterior": whitening.normal_draws(density, _CHECKED_DRAWS)})
-            finer = fine_enough(self._population(first_look, look, grid), look, grid)
+            finer = fine_enough(self._population(first, look, grid), look, grid)
+        if look is not data:
+            # Where the mode of all lies is known as well as some tell, which is less well than all do.
+            rho, wide = first["posterior"]["rho"], math.sqrt(data.weight.size / look.weight.size)
+            reach = (10.0 + 4.0 * wide) * float(rho.std())
+            finer = finer.narrowed(float(rho.mean()) - reach, float(rho.mean()) + reach)
         if look is not data or finer is not grid:
             model, grid = self.build(data, finer), finer
             density = Density.of(model)
@@ -214,7 +221,7 @@ class DecayModel:
     def _population(tree: xr.DataTree, data: FitData, grid: Grid) -> Population:
         """Some draws of a posterior, with what the model knows besides them put into its tree."""
         tree["constant_data"] = xr.DataTree(_constants(data, grid))
-        many = data.weight.size > 2 * _LOOKED_AT
+        many = data.weight.sum() > _MANY_USERS
         return Population.of(tree, draws=_CHECKED_DRAWS_LARGE if many else _CHECKED_DRAWS)
 
 

@@ -36,9 +36,9 @@ Floats = NDArray[np.float64]
 # A direction in which the density is all but flat at the mode is not stretched further than a wide prior would be.
 _LEAST_CURVATURE = 0.05
 _STEP = 1e-4
-# Of steps in standard deviations, and a search that ends when a step gains less than a thousandth of a nat of 1e8.
-_NEAR = 0.1
-_CLOSELY = {"maxiter": 100, "ftol": 1e-11}
+# In coordinates that are nearly right: the step [standard deviations] that tells the curvature, and the gain [nats]
+# below which the search for the mode ends; a Newton step follows.
+_NEAR, _GAIN = 0.1, 0.05
 # Typical posterior standard deviation of the logarithm of a spread of groups.
 _SPREAD_SCALE = 0.5
 # Above this many parameters the offsets of groups, standard normal before the data, keep coordinates of their own.
@@ -123,8 +123,8 @@ class Whitening:
             finite = np.isfinite(value) and np.isfinite(gradient).all()
             return (-value, -gradient[:n_joint]) if finite else (1e300, np.zeros(n_joint))
 
-        # In these coordinates a step of 0.1 is a tenth of a standard deviation, however many users there are.
-        mode = optimize.minimize(loss, np.zeros(n_joint), jac=True, method="L-BFGS-B", options=_CLOSELY).x
+        closely = {"maxiter": 50, "ftol": _GAIN / max(abs(loss(np.zeros(n_joint))[0]), 1.0)}
+        mode = optimize.minimize(loss, np.zeros(n_joint), jac=True, method="L-BFGS-B", options=closely).x
         slopes = np.array([[loss(mode + sign * step)[1] for sign in (1, -1)] for step in _NEAR * np.eye(n_joint)])
         hessian = (slopes[:, 0] - slopes[:, 1]) / (2 * _NEAR)
         curvature, directions = np.linalg.eigh((hessian + hessian.T) / 2)
