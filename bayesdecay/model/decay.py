@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from bayesdecay.errors import unknown_name
 from bayesdecay.model import grid as grids
 from bayesdecay.model.density import Density
 from bayesdecay.model.design import FitData
-from bayesdecay.model.fineness import fine_enough, grid_error
+from bayesdecay.model.fineness import fine_enough, grid_error, trimmed
 from bayesdecay.model.fused import FusedLogLikelihood
 from bayesdecay.model.grid import Grid
 from bayesdecay.model.laplace import draw_laplace
@@ -137,7 +137,7 @@ class DecayModel:
             location = location + pt.dot(data.design_covariates, variable(priors, slope, dims="covariate"))
         return location
 
-    def fit(  # noqa: PLR0913 - what is fitted, and how
+    def fit(
         self,
         history: History,
         *,
@@ -175,7 +175,8 @@ class DecayModel:
             raise unknown_name("method", method, METHODS)
         sampling = sampling or Sampling()
         data = FitData.of(history)
-        model, grid, density, whitening = self._looked_at(data, self.grid(history))
+        whole = self.grid(history)
+        model, grid, density, whitening = self._looked_at(data, whole)
         tree = None
         if method == "laplace" or (method == "auto" and _is_large(data, grid)):
             tree = draw_laplace(density, whitening, sampling, random_seed=random_seed)
@@ -187,8 +188,7 @@ class DecayModel:
                 whitening=whitening,
                 random_seed=random_seed,
             )
-        population = self._population(tree, data, grid)
-        error = grid_error(population, data, grid)
+        error = grid_error(self._population(tree, data, grid), data, grid, whole=whole)
         for name, fixed in (("kappa", self.coupling), ("rho", self.restoration)):
             tree["posterior"][name].attrs["fixed"] = int(fixed is not None)
         if keep_training_data:
@@ -204,7 +204,9 @@ class DecayModel:
         whitening, finer = Whitening.of(density, bent_by="rho"), grid
         first = xr.DataTree.from_dict({"posterior": whitening.normal_draws(density, _FIRST_DRAWS)})
         if self.rates is None:
-            finer = fine_enough(self._population(first, look, grid), look, grid)
+            population = self._population(first, look, grid)
+            finer = fine_enough(population, look, grid)
+            finer = finer if look is data else trimmed(population, look, finer)
         if look is not data:
             # Where the mode of all lies is known as well as some tell, which is less well than all do.
             rho, wide = first["posterior"]["rho"], math.sqrt(data.weight.size / look.weight.size)

@@ -58,7 +58,7 @@ class Verdict:
     least 100 a chain; fewer than one divergence in a thousand draws; energy mixing (E-BFMI) at least 0.3. For weighted
     proposals of a Laplace approximation: k-hat at most 0.7, less for fewer than 2,200 proposals, and 400 effective
     draws. And for the decay model, by either method, a total log-likelihood that moves by at most 0.01 when the grid of
-    rates is doubled. What a method does not have is NaN.
+    rates is doubled. Weighted proposals have no R-hat and no E-BFMI: NaN.
 
     References
     ----------
@@ -74,8 +74,9 @@ class Verdict:
     draws: int
     chains: int
     grid_error: float = 0.0
-    k_hat: float = math.nan
-    effective_draws: float = math.nan
+    # Of weighted proposals; none where the draws are chains of NUTS.
+    k_hat: float = 0.0
+    effective_draws: float = 0.0
     proposals: int = 0
 
     @classmethod
