@@ -6,15 +6,14 @@ In: a density, and coordinates in which it is about standard normal. Out: draws,
 
 where q is a Student t, wider in its tails than the posterior, and the Jacobian of the coordinates is constant
 (:mod:`bayesdecay.model.whitening`). The largest weights are smoothed by a generalised Pareto law, whose shape k-hat
-tells whether the proposals missed a tail. Where the first proposals do not do, more are drawn about the weighted mean
-and covariance of those before, and all of them are weighted by the mixture that they come from.
+tells whether the proposals missed a tail. Where they did, new ones are drawn about the weighted mean and covariance of
+the last, and judged alone: weighted together with the last by the mixture that they come from, proposals for a Cauchy
+law in five dimensions passed for good in nine of ten trials, its quartiles a quarter too near; alone, in four of ten.
 
 What no proposal came near, such as a second mode far away, no weight tells of.
 
 References
 ----------
-Cornuet, J.-M., Marin, J.-M., Mira, A. and Robert, C. P. (2012). Adaptive multiple importance sampling. *Scandinavian
-Journal of Statistics* 39(4), 798-812. https://doi.org/10.1111/j.1467-9469.2011.00756.x
 Vehtari, A., Simpson, D., Gelman, A., Yao, Y. and Gabry, J. (2024). Pareto smoothed importance sampling. *JMLR* 25(72).
 https://doi.org/10.48550/arXiv.1507.02646
 """
@@ -23,7 +22,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import SimpleQueue
 
 import numpy as np
@@ -47,7 +46,9 @@ Integers = NDArray[np.int64]
 # Of a normal posterior of six parameters, proposals with 10 degrees of freedom keep 91 of 100 as effective draws, with
 # 30 98; but if the posterior is wider by half, 46 and 19. So 500 leave about 450.
 _FREEDOM = 10.0
-_PROPOSALS, _MOST_ROUNDS = 500, 6
+_PROPOSALS, _MOST_ROUNDS = 500, 5
+# Where too few are left but no tail is missed, this much more than should do is drawn from the same law.
+_MORE, _MOST_PROPOSALS = 1.1, 4_000
 # Moments of fewer effective proposals a coordinate than this say little; weights are flattened until they have as many.
 _LEAST_A_COORDINATE = 8
 # Draws that are kept for each chain that NUTS would have, where nothing was said.
@@ -85,7 +86,6 @@ class Proposals:
     log_density: Floats
     weight: Floats
     k_hat: float
-    laws: tuple[StudentT, ...] = field(default=())
 
     @property
     def effective(self) -> float:
@@ -126,18 +126,24 @@ def draw_laplace(
     """
     rng = np.random.default_rng(random_seed)
     size = whitening.center.size
-    laws: tuple[StudentT, ...] = (StudentT(center=np.zeros(size), root=np.eye(size)),)
-    eta, logp = np.empty((0, size)), np.empty(0)
-    while True:
-        more = laws[-1].draws(_PROPOSALS, rng)
-        eta = np.concatenate([eta, more])
-        logp = np.concatenate([logp, _log_densities(density, whitening.parameters(more), sampling.cores)])
-        log_q = logsumexp([law.log_density(eta) for law in laws], axis=0) - np.log(len(laws))
-        weight, k_hat = smoothed_weights(logp - log_q)
-        found = Proposals(eta=eta, log_density=logp, weight=weight, k_hat=k_hat, laws=laws)
-        if found.good or len(laws) == _MOST_ROUNDS:
+    law = StudentT(center=np.zeros(size), root=np.eye(size))
+
+    def looked_at(count: int, before: Proposals | None = None) -> Proposals:
+        eta = law.draws(count, rng)
+        logp = _log_densities(density, whitening.parameters(eta), sampling.cores)
+        if before is not None:
+            eta, logp = np.concatenate([before.eta, eta]), np.concatenate([before.log_density, logp])
+        weight, k_hat = smoothed_weights(logp - law.log_density(eta))
+        return Proposals(eta=eta, log_density=logp, weight=weight, k_hat=k_hat)
+
+    for left in reversed(range(_MOST_ROUNDS)):
+        found = looked_at(_PROPOSALS)
+        wanted = int(_MORE * ENOUGH_DRAWS / found.effective * _PROPOSALS)
+        if found.k_hat <= good_k(_PROPOSALS) and _PROPOSALS < wanted <= _MOST_PROPOSALS:
+            found = looked_at(wanted - _PROPOSALS, found)
+        if found.good or not left:
             break
-        laws = (*laws, found.law())
+        law = found.law()
     draws = sampling.chains * (sampling.draws or _DRAWS)
     return _tree(found, density, whitening, resampled(found.weight, draws, rng))
 
