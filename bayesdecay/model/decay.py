@@ -176,18 +176,11 @@ class DecayModel:
         sampling = sampling or Sampling()
         data = FitData.of(history)
         whole = self.grid(history)
-        model, grid, density, whitening = self._looked_at(data, whole)
-        tree = None
-        if method == "laplace" or (method == "auto" and _is_large(data, grid)):
-            tree = draw_laplace(density, whitening, sampling, random_seed=random_seed)
-        if tree is None or (method == "auto" and not Verdict.of(tree).converged):
-            tree = draw_posterior(
-                model,
-                sampling,
-                density=density if data.design_group.size <= _FEW_DESIGNS else None,
-                whitening=whitening,
-                random_seed=random_seed,
-            )
+        for narrow in (True, False):
+            model, grid, density, whitening = self._looked_at(data, whole, narrow=narrow)
+            tree = _drawn(data, model, grid, (density, whitening), (method, sampling, random_seed))
+            if _holds(grid, tree):  # else the first look at some of the users misled
+                break
         error = grid_error(self._population(tree, data, grid), data, grid, whole=whole)
         for name, fixed in (("kappa", self.coupling), ("rho", self.restoration)):
             tree["posterior"][name].attrs["fixed"] = int(fixed is not None)
@@ -196,7 +189,7 @@ class DecayModel:
         verdict = Verdict.of(tree, grid_error=error)
         return DecayFit(idata=labelled(tree, kind=DecayFit.KIND, model=_description(self, history), verdict=verdict))
 
-    def _looked_at(self, data: FitData, grid: Grid) -> tuple[pm.Model, Grid, Density, Whitening]:
+    def _looked_at(self, data: FitData, grid: Grid, *, narrow: bool) -> tuple[pm.Model, Grid, Density, Whitening]:
         """Find a grid that is fine enough and where the posterior lies; of many users, from a look at some first."""
         look = data.sample(_LOOKED_AT) if data.weight.size > 2 * _LOOKED_AT else data
         model = self.build(look, grid)
@@ -207,7 +200,7 @@ class DecayModel:
             population = self._population(first, look, grid)
             finer = fine_enough(population, look, grid)
             finer = finer if look is data else trimmed(population, look, finer)
-        if look is not data:
+        if look is not data and narrow:
             # Where the mode of all lies is known as well as some tell, which is less well than all do.
             rho, wide = first["posterior"]["rho"], math.sqrt(data.weight.size / look.weight.size)
             reach = (10.0 + 4.0 * wide) * float(rho.std())
@@ -225,6 +218,35 @@ class DecayModel:
         tree["constant_data"] = xr.DataTree(_constants(data, grid))
         many = data.weight.sum() > _MANY_USERS
         return Population.of(tree, draws=_CHECKED_DRAWS_LARGE if many else _CHECKED_DRAWS)
+
+
+def _drawn(
+    data: FitData,
+    model: pm.Model,
+    grid: Grid,
+    where: tuple[Density, Whitening],
+    how: tuple[str, Sampling, int | None],
+) -> xr.DataTree:
+    """Draw by the method that was asked for, or by NUTS where "auto" finds the approximation poor."""
+    density, whitening = where
+    method, sampling, random_seed = how
+    if method == "laplace" or (method == "auto" and _is_large(data, grid)):
+        tree = draw_laplace(density, whitening, sampling, random_seed=random_seed)
+        if method == "laplace" or Verdict.of(tree).converged:
+            return tree
+    return draw_posterior(
+        model,
+        sampling,
+        density=density if data.design_group.size <= _FEW_DESIGNS else None,
+        whitening=whitening,
+        random_seed=random_seed,
+    )
+
+
+def _holds(grid: Grid, tree: xr.DataTree) -> bool:
+    """Whether all draws of the restoration lie where the likelihood is interpolated."""
+    rho = tree["posterior"]["rho"]
+    return grid.restorations.size == 1 or bool(rho.min() >= grid.restorations[0] and rho.max() <= grid.restorations[-1])
 
 
 def _is_large(data: FitData, grid: Grid) -> bool:

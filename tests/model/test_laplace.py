@@ -17,6 +17,7 @@ from bayesdecay.model.decay import DecayFit, DecayModel
 from bayesdecay.model.density import Density
 from bayesdecay.model.design import FitData
 from bayesdecay.model.fineness import grid_error, trimmed
+from bayesdecay.model.grid import Grid
 from bayesdecay.model.laplace import StudentT, draw_laplace, resampled, smoothed_weights
 from bayesdecay.model.leave_out import good_k
 from bayesdecay.model.posterior import ENOUGH_DRAWS, Verdict, read_tree, write_tree
@@ -345,6 +346,16 @@ def test_fit_after_a_look_at_some_is_the_same(shop, by_laplace, monkeypatch):
     for name in PARAMETERS:
         sd = float(other[name].std())
         assert abs(float(ours[name].mean() - other[name].mean())) < 4 * error * sd, name
+
+
+def test_restorations_are_widened_where_the_look_misled(shop, monkeypatch):
+    monkeypatch.setattr(module, "_LOOKED_AT", 300)
+    narrowed = Grid.narrowed
+    monkeypatch.setattr(Grid, "narrowed", lambda self, low, high: narrowed(self, 0.0, 0.2))
+    fit = DecayModel(rates=RATES).fit(shop, method="laplace", random_seed=2)
+    assert float(fit.idata["posterior"]["rho"].mean()) > 0.4
+    nodes = fit.idata["constant_data"]["restoration_node"].to_numpy()
+    assert (nodes[0], nodes[-1], nodes.size) == (0.0, 1.0, 10)
 
 
 def test_narrowed_restorations_have_the_same_likelihood(shop):
