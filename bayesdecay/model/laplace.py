@@ -38,7 +38,7 @@ from bayesdecay.model.sampling import Sampling
 from bayesdecay.model.variables import OFFSET
 from bayesdecay.model.whitening import Whitening
 
-__all__ = ["Proposals", "StudentT", "draw_laplace", "resampled", "smoothed_weights"]
+__all__ = ["LEAST_PROPOSALS", "Proposals", "StudentT", "draw_laplace", "resampled", "smoothed_weights"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -46,7 +46,7 @@ Integers = NDArray[np.int64]
 # Of a normal posterior of six parameters, proposals with 10 degrees of freedom keep 91 of 100 as effective draws, with
 # 30 98; but if the posterior is wider by half, 46 and 19. So 500 leave about 450.
 _FREEDOM = 10.0
-_PROPOSALS, _MOST_ROUNDS = 500, 5
+LEAST_PROPOSALS, _MOST_ROUNDS = 500, 5
 # Where too few are left but no tail is missed, this much more than should do is drawn from the same law.
 _MORE, _MOST_PROPOSALS = 1.1, 4_000
 # Moments of fewer effective proposals a coordinate than this say little; weights are flattened until they have as many.
@@ -108,7 +108,12 @@ class Proposals:
 
 
 def draw_laplace(
-    density: Density, whitening: Whitening, sampling: Sampling, *, random_seed: int | None = None
+    density: Density,
+    whitening: Whitening,
+    sampling: Sampling,
+    *,
+    proposals: int = LEAST_PROPOSALS,
+    random_seed: int | None = None,
 ) -> xr.DataTree:
     """Draw from a posterior that is about normal in the coordinates of a whitening.
 
@@ -117,6 +122,8 @@ def draw_laplace(
     sampling : Sampling
         As many draws are kept as chains of NUTS would make: proposals, those with much weight several times. As many
         proposals are looked at at the same time as it has cores.
+    proposals : int
+        Proposals to begin with.
 
     Returns
     -------
@@ -137,10 +144,10 @@ def draw_laplace(
         return Proposals(eta=eta, log_density=logp, weight=weight, k_hat=k_hat)
 
     for left in reversed(range(_MOST_ROUNDS)):
-        found = looked_at(_PROPOSALS)
-        wanted = int(_MORE * ENOUGH_DRAWS / found.effective * _PROPOSALS)
-        if found.k_hat <= good_k(_PROPOSALS) and _PROPOSALS < wanted <= _MOST_PROPOSALS:
-            found = looked_at(wanted - _PROPOSALS, found)
+        found = looked_at(proposals)
+        wanted = int(_MORE * ENOUGH_DRAWS / found.effective * proposals)
+        if found.k_hat <= good_k(proposals) and proposals < wanted <= _MOST_PROPOSALS:
+            found = looked_at(wanted - proposals, found)
         if found.good or not left:
             break
         law = found.law()

@@ -287,9 +287,9 @@ def hopeless(monkeypatch) -> None:
     """No rounds to learn in, and proposals far from where the posterior is."""
     draw = module.draw_laplace
 
-    def astray(density, whitening, sampling, *, random_seed):
+    def astray(density, whitening, sampling, **options):
         size = whitening.center.size
-        return draw(density, whitening.moved(np.full(size, 4.0), 0.3 * np.eye(size)), sampling, random_seed=random_seed)
+        return draw(density, whitening.moved(np.full(size, 4.0), 0.3 * np.eye(size)), sampling, **options)
 
     monkeypatch.setattr(module, "draw_laplace", astray)
     monkeypatch.setattr("bayesdecay.model.laplace._MOST_ROUNDS", 1)
