@@ -348,14 +348,14 @@ def test_fit_after_a_look_at_some_is_the_same(shop, by_laplace, monkeypatch):
         assert abs(float(ours[name].mean() - other[name].mean())) < 4 * error * sd, name
 
 
-def test_restorations_are_widened_where_the_look_misled(shop, monkeypatch):
-    monkeypatch.setattr(module, "_LOOKED_AT", 300)
-    narrowed = Grid.narrowed
-    monkeypatch.setattr(Grid, "narrowed", lambda self, low, high: narrowed(self, 0.0, 0.2))
-    fit = DecayModel(rates=RATES).fit(shop, method="laplace", random_seed=2)
-    assert float(fit.idata["posterior"]["rho"].mean()) > 0.4
-    nodes = fit.idata["constant_data"]["restoration_node"].to_numpy()
-    assert (nodes[0], nodes[-1], nodes.size) == (0.0, 1.0, 10)
+def test_restorations_that_the_narrowed_grid_does_not_hold_are_noticed():
+    rates = np.exp(np.linspace(-5.0, 1.0, 16))
+    whole = Grid(rates=rates, restorations=np.linspace(0.0, 1.0, 10))
+    tree = xr.DataTree.from_dict({"posterior": xr.Dataset({"rho": (("chain", "draw"), [[0.5, 0.62]])})})
+    assert module._holds(whole, tree)
+    assert module._holds(whole.narrowed(0.45, 0.65), tree)
+    assert not module._holds(whole.narrowed(0.45, 0.6), tree)
+    assert module._holds(Grid(rates=rates, restorations=np.array([0.8])), tree)  # fixed by the user
 
 
 def test_narrowed_restorations_have_the_same_likelihood(shop):
