@@ -138,7 +138,7 @@ def _figures(fit: Any) -> dict[str, Any]:
         "converged": verdict.converged,
         "verdict": str(verdict),
         "r_hat": verdict.worst_rhat,
-        "k_hat": verdict.k_hat,
+        "k_hat": verdict.k_hat if verdict.proposals else math.nan,
         "ess": ess,
         "grid_error": verdict.grid_error,
         "rates": fit.idata["constant_data"].sizes["rate"],
