@@ -55,6 +55,23 @@ class Block:
         """Count the users."""
         return len(self.n)
 
+    def take(self, rows: np.ndarray) -> Block:
+        """Take some rows, in the order given."""
+        n = self.n[rows]
+        offsets = np.concatenate([[0], np.cumsum(n)]).astype(np.int64)
+        places = np.repeat(self.offsets[rows] - offsets[:-1], n) + np.arange(offsets[-1])
+        return Block(
+            user=self.user.take(pa.array(rows)),
+            n=n,
+            T=self.T[rows],
+            last=self.last[rows],
+            sum_times=self.sum_times[rows],
+            times=self.times[places],
+            offsets=offsets,
+            group=None if self.group is None else self.group[rows],
+            covariates={name: values[rows] for name, values in self.covariates.items()},
+        )
+
     @classmethod
     def from_table(cls, table: pa.Table, covariates: Sequence[str] = ()) -> Block:
         """Make a block of some rows of a history's table."""

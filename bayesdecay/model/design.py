@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from bayesdecay.data.history import Block, History
 from bayesdecay.errors import DataError
 from bayesdecay.model.grid import Grid, Statistics
-from bayesdecay.model.likelihood import side_by_side
+from bayesdecay.model.likelihood import LANES, side_by_side
 
 __all__ = ["FitData", "Standard"]
 
@@ -21,6 +23,10 @@ Integers = NDArray[np.int64]
 # Measured on simulated shops: 3 groups of 230 users mix 5 times better centred, 20 of 150 as well either way, and 20
 # groups that do not differ 4 times better non-centred.
 _FEW_GROUPS, _LARGE_GROUP = 10, 100
+# Rows whose statistics are computed at a time, in double precision before they are laid out in single: 50 MB.
+_ROWS = 16 * LANES
+# Of the rows that a sample takes, those with the most activities.
+_BUSIEST = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +67,7 @@ class FitData:
 
     A design is a combination of group and covariates; ``design`` (row,) points into ``design_group`` (design,) and
     ``design_covariates`` (design, covariate). ``n_above`` (i,) counts the users with more than i activities.
+    ``few_large_groups``: each group's values are known well, but the groups are too few to tell their spread.
     """
 
     block: Block
@@ -70,6 +77,7 @@ class FitData:
     design_covariates: Floats
     groups: tuple[str, ...]
     standard: Standard
+    few_large_groups: bool
 
     @classmethod
     def of(cls, history: History, *, merged: bool = True) -> FitData:
@@ -91,13 +99,23 @@ class FitData:
             design_covariates=np.ascontiguousarray(distinct[:, 1:]),
             groups=groups,
             standard=standard,
+            few_large_groups=_few_large(np.bincount(group, weights=weight)),
         )
 
-    @property
-    def few_large_groups(self) -> bool:
-        """Whether each group's values are known well, but the groups are too few to tell their spread."""
-        users = np.bincount(self.design_group[self.design], weights=self.weight)
-        return users.size <= _FEW_GROUPS and float(np.median(users)) >= _LARGE_GROUP
+    def sample(self, rows: int) -> FitData:
+        """Some rows that stand for all: the busiest as they are, and others at random with weights that make up.
+
+        The busiest are few and tell the most, of the restoration and of how fine the grid must be.
+        """
+        if rows >= self.weight.size:
+            return self
+        order = np.argsort(-self.block.n, kind="stable")
+        busiest, others = np.split(order, [int(_BUSIEST * rows)])
+        drawn = np.random.default_rng(0).choice(others, rows - busiest.size, replace=False)
+        kept = np.concatenate([busiest, drawn])
+        weight = self.weight[kept]
+        weight[busiest.size :] *= self.weight[others].sum() / self.weight[drawn].sum()
+        return replace(self, block=self.block.take(kept), weight=weight, design=self.design[kept])
 
     @property
     def n_above(self) -> Floats:
@@ -106,10 +124,31 @@ class FitData:
         return users.sum() - np.cumsum(users)[:-1]
 
     def arrays(self, grid: Grid) -> dict[str, Any]:
-        """Arrays of the compiled likelihood, in the order of its arguments after the parameters."""
-        part = Statistics.from_block(self.block, grid)
-        fixed = {"restorations": grid.restorations, "lagrange": grid.lagrange, "rates": grid.rates}
-        return fixed | side_by_side(part, self.weight, self.design)
+        """Arrays of the compiled likelihood, in the order of its arguments after the parameters.
+
+        Laid out part by part: of a million users, all statistics at once would take ten times as much as is kept.
+        """
+        order = np.argsort(self.design, kind="stable")
+        starts = range(0, order.size, _ROWS)
+
+        def laid(start: int) -> dict[str, NDArray]:
+            rows = order[start : start + _ROWS]
+            part = Statistics.from_block(self.block.take(rows), grid)
+            return side_by_side(part, self.weight[rows], self.design[rows])
+
+        blocks = -(-order.size // LANES)
+        whole: dict[str, NDArray] = {}
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for start, found in zip(starts, pool.map(laid, starts), strict=True):
+                for name, values in found.items():
+                    out = whole.setdefault(name, np.empty((blocks, *values.shape[1:]), values.dtype))
+                    out[start // LANES : start // LANES + len(values)] = values
+        return {"restorations": grid.restorations, "lagrange": grid.lagrange, "rates": grid.rates} | whole
+
+
+def _few_large(users: Floats) -> bool:
+    """Whether each group's values are known well, but the groups are too few to tell their spread."""
+    return users.size <= _FEW_GROUPS and float(np.median(users)) >= _LARGE_GROUP
 
 
 def _groups(block: Block) -> tuple[tuple[str, ...], Integers]:

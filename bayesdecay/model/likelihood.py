@@ -32,8 +32,9 @@ Integers = NDArray[np.int64]
 
 # Users in a block. Fewer leave the loops too short, more fall out of the fastest cache.
 LANES = 128
-# Nodes of a learned restoration; known beforehand, the sum over them is unrolled, which makes it three times as fast.
-_NODES = 10
+# Nodes of a learned restoration over all its range, and over a part of it; known beforehand, the sum over them is
+# unrolled, which makes it three times as fast.
+_NODES, _FEW_NODES = 10, 5
 # Ratios E/beta are computed up to e^80, as far as single precision reaches.
 _MOST_LOG = np.float32(80.0)
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
@@ -197,6 +198,9 @@ def _mix(at: Singles, slope_at: Singles, log_exposure: Singles, out: Singles, sl
     if at.size == _NODES:
         _mix_nodes(at, slope_at, nodes, flat, flat_slope)
         return
+    if at.size == _FEW_NODES:
+        _mix_few_nodes(at, slope_at, nodes, flat, flat_slope)
+        return
     flat[:], flat_slope[:] = _ZERO, _ZERO
     for c in range(at.size):
         for i in range(flat.size):
@@ -209,6 +213,17 @@ def _mix_nodes(at: Singles, slope_at: Singles, nodes: Singles, out: Singles, slo
     for i in range(out.size):
         x, y = _ZERO, _ZERO
         for c in range(_NODES):
+            value = nodes[c, i]
+            x += at[c] * value
+            y += slope_at[c] * value
+        out[i], slope[i] = x, y
+
+
+@_loop
+def _mix_few_nodes(at: Singles, slope_at: Singles, nodes: Singles, out: Singles, slope: Singles) -> None:
+    for i in range(out.size):
+        x, y = _ZERO, _ZERO
+        for c in range(_FEW_NODES):
             value = nodes[c, i]
             x += at[c] * value
             y += slope_at[c] * value

@@ -71,6 +71,19 @@ class Population:
         """Number of draws."""
         return self.alpha.size
 
+    def at(self, sample: int) -> Population:
+        """Take one of the draws."""
+        one = slice(sample, sample + 1)
+        return replace(
+            self,
+            alpha=self.alpha[one],
+            sigma=self.sigma[one],
+            kappa=self.kappa[one],
+            rho=self.rho[one],
+            location=self.location[:, one],
+            slope=self.slope[:, one],
+        )
+
     def scoring_grid(self) -> Grid:
         """Grid with the same rates and just the restorations that the draws span."""
         low, high = float(self.rho.min()), float(self.rho.max())

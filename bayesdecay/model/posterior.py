@@ -8,6 +8,7 @@ the description of the model as JSON, and the verdict.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,9 +20,12 @@ import xarray as xr
 
 from bayesdecay.errors import DataError, MissingExtraError, NotConvergedError
 from bayesdecay.files import replacing
+from bayesdecay.model.leave_out import good_k
 
 __all__ = [
+    "ENOUGH_DRAWS",
     "GRID_TOLERANCE",
+    "LAPLACE",
     "Verdict",
     "kind_of",
     "labelled",
@@ -36,6 +40,9 @@ __all__ = [
 _SUFFIXES = (".nc", ".zarr")
 # Doubling the grid of rates may move the total log-likelihood by this much [nats].
 GRID_TOLERANCE = 0.01
+# The method that draws weighted proposals, as the attributes of sample_stats name it, and the effective draws that it
+# owes: as many as four chains.
+LAPLACE, ENOUGH_DRAWS = "laplace", 400
 _KIND = "bayesdecay_fit"
 _SEVERAL = "several"
 _NAMES = "bayesdecay_names"
@@ -47,9 +54,11 @@ class Verdict:
 
     Notes
     -----
-    Converged means: rank-normalised split R-hat at most 1.01; bulk and tail effective sample size at least 100 a
-    chain; fewer than one divergence in a thousand draws; energy mixing (E-BFMI) at least 0.3; and, for the decay
-    model, a total log-likelihood that moves by at most 0.01 when the grid of rates is doubled.
+    Converged means for chains of NUTS: rank-normalised split R-hat at most 1.01; bulk and tail effective sample size at
+    least 100 a chain; fewer than one divergence in a thousand draws; energy mixing (E-BFMI) at least 0.3. For weighted
+    proposals of a Laplace approximation: k-hat at most 0.7, less for fewer than 2,200 proposals, and 400 effective
+    draws. And for the decay model, by either method, a total log-likelihood that moves by at most 0.01 when the grid of
+    rates is doubled. Weighted proposals have no R-hat and no E-BFMI: NaN.
 
     References
     ----------
@@ -65,10 +74,16 @@ class Verdict:
     draws: int
     chains: int
     grid_error: float = 0.0
+    # Of weighted proposals; none where the draws are chains of NUTS.
+    k_hat: float = 0.0
+    effective_draws: float = 0.0
+    proposals: int = 0
 
     @classmethod
     def of(cls, tree: xr.DataTree, *, grid_error: float = 0.0) -> Verdict:
         """Judge the draws of a tree with groups ``posterior`` and ``sample_stats``."""
+        if tree["sample_stats"].attrs.get("method") == LAPLACE:
+            return cls._of_proposals(tree, grid_error=grid_error)
         import arviz as az
 
         posterior = _varying(tree["posterior"].to_dataset())
@@ -88,11 +103,50 @@ class Verdict:
             grid_error=grid_error,
         )
 
+    @classmethod
+    def _of_proposals(cls, tree: xr.DataTree, *, grid_error: float) -> Verdict:
+        told, sizes = tree["sample_stats"].attrs, tree["posterior"].sizes
+        return cls(
+            worst_rhat=math.nan,
+            least_ess_bulk=math.nan,
+            least_ess_tail=math.nan,
+            divergences=0,
+            least_bfmi=math.nan,
+            draws=int(sizes["draw"] * sizes["chain"]),
+            chains=int(sizes["chain"]),
+            grid_error=grid_error,
+            k_hat=float(told["k_hat"]),
+            effective_draws=float(told["effective_draws"]),
+            proposals=int(told["proposals"]),
+        )
+
+    @property
+    def method(self) -> str:
+        """How the draws were made: "nuts" or "laplace"."""
+        return LAPLACE if self.proposals else "nuts"
+
     @property
     def faults(self) -> tuple[str, ...]:
         """What is wrong, each with its remedy; empty where nothing is."""
+        grid = (
+            self.grid_error <= GRID_TOLERANCE,
+            f"doubling the rate grid moves the fit by {self.grid_error:.3f}: raise rates",
+        )
+        checks = (*(self._of_weights() if self.proposals else self._of_chains()), grid)
+        # Written so that a NaN, as of a parameter that never moved, is a fault too.
+        return tuple(message for passed, message in checks if not passed)
+
+    def _of_weights(self) -> tuple[tuple[bool, str], ...]:
+        most, remedy = good_k(self.proposals), "the posterior is not like the approximation; use method='nuts'"
+        few = f"the weights of {self.proposals} proposals leave {self.effective_draws:.0f} effective draws, below"
+        return (
+            (self.k_hat <= most, f"k-hat is {self.k_hat:.2f}, above {most:.2f}: {remedy}"),
+            (self.effective_draws >= ENOUGH_DRAWS, f"{few} {ENOUGH_DRAWS}: {remedy}"),
+        )
+
+    def _of_chains(self) -> tuple[tuple[bool, str], ...]:
         ess = f"effective sample size of {self.least_ess_bulk:.0f} (bulk) and {self.least_ess_tail:.0f} (tail)"
-        checks = (
+        return (
             (self.worst_rhat <= 1.01, f"R-hat is {self.worst_rhat:.3f}, above 1.01: raise tune and draws"),
             (
                 self.least_ess_bulk >= 100 * self.chains and self.least_ess_tail >= 100 * self.chains,
@@ -103,13 +157,7 @@ class Verdict:
                 f"{self.divergences} of {self.draws} draws diverged: raise tune, or use tighter priors",
             ),
             (self.least_bfmi >= 0.3, f"E-BFMI is {self.least_bfmi:.2f}, below 0.3: raise tune, or use tighter priors"),
-            (
-                self.grid_error <= GRID_TOLERANCE,
-                f"doubling the rate grid moves the fit by {self.grid_error:.3f}: raise rates",
-            ),
         )
-        # Written so that a NaN, as of a parameter that never moved, is a fault too.
-        return tuple(message for passed, message in checks if not passed)
 
     @property
     def converged(self) -> bool:
@@ -126,6 +174,11 @@ class Verdict:
 
     def __str__(self) -> str:
         head = "converged" if self.converged else "NOT CONVERGED: " + "; ".join(self.faults)
+        if self.proposals:
+            return (
+                f"{head} (Laplace approximation, k-hat {self.k_hat:.2f}, {self.effective_draws:.0f} effective draws of "
+                f"{self.proposals} weighted proposals)"
+            )
         return (
             f"{head} (R-hat {self.worst_rhat:.3f}, ESS bulk {self.least_ess_bulk:.0f} and tail "
             f"{self.least_ess_tail:.0f}, {self.divergences} divergences in {self.draws} draws of {self.chains} chains, "
@@ -145,16 +198,20 @@ def _bfmi(energy: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def summary_table(tree: xr.DataTree, verdict: Verdict, *, ci_prob: float = 0.9) -> pd.DataFrame:
-    """Posterior mean, sd, equal-tailed interval, R-hat and effective sample sizes of every parameter."""
+    """Posterior mean, sd, equal-tailed interval of every parameter, and what its draws are judged by."""
     import arviz as az
 
     posterior = tree["posterior"].to_dataset()
     tail = 100 * (1 - ci_prob) / 2
     table = az.summary(posterior, ci_prob=ci_prob, ci_kind="eti", round_to="none", kind="stats")
-    diagnostics = az.summary(_varying(posterior), round_to="none", kind="diagnostics")
     lower, upper = (column for column in table.columns if str(column).startswith("eti"))
     table = table.rename(columns={lower: f"{tail:g} %", upper: f"{100 - tail:g} %"})
-    table = table.join(diagnostics[["r_hat", "ess_bulk", "ess_tail"]])
+    if verdict.proposals:
+        # Proposals are independent: there is no chain to judge, and their weights are the same for every parameter.
+        table["k_hat"], table["effective_draws"] = verdict.k_hat, verdict.effective_draws
+    else:
+        diagnostics = az.summary(_varying(posterior), round_to="none", kind="diagnostics")
+        table = table.join(diagnostics[["r_hat", "ess_bulk", "ess_tail"]])
     if not verdict.converged:
         table["converged"] = False
     table.index.name = "parameter"

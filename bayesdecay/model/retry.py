@@ -17,7 +17,7 @@ def fitted[F: (DecayFit, ReactivationFit)](
 ) -> F:
     """Fit; if the sampler did not converge, say so and fit once more with twice the draws and warm-up."""
     found = fit(sampling)
-    if found.verdict.converged:
+    if found.verdict.converged or found.verdict.proposals:  # more draws do not mend an approximation
         return found
     draws, tune = found.verdict.draws // found.verdict.chains, int(found.idata.attrs["tune"])
     more = replace(sampling or Sampling(), draws=2 * draws, tune=2 * tune)

@@ -36,6 +36,9 @@ Floats = NDArray[np.float64]
 # A direction in which the density is all but flat at the mode is not stretched further than a wide prior would be.
 _LEAST_CURVATURE = 0.05
 _STEP = 1e-4
+# In coordinates that are nearly right: the step [standard deviations] that tells the curvature, and the gain [nats]
+# below which the search for the mode ends; a Newton step follows.
+_NEAR, _GAIN = 0.1, 0.05
 # Typical posterior standard deviation of the logarithm of a spread of groups.
 _SPREAD_SCALE = 0.5
 # Above this many parameters the offsets of groups, standard normal before the data, keep coordinates of their own.
@@ -105,6 +108,49 @@ class Whitening:
             root=root,
             bend=bend,
             scale=np.where(spread, _SPREAD_SCALE, 1.0)[~joint],
+        )
+
+    def refined(self, density: Density) -> Whitening:
+        """Coordinates of a density that is much like the one these were found for: its mode, and its curvature there.
+
+        For many users, from a look at some of them; takes some twenty evaluations instead of hundreds. The bend stays.
+        """
+        function = self.whitened(density)
+        n_joint = self.root.shape[0]
+
+        def loss(eta: Floats) -> tuple[float, Floats]:
+            value, gradient = function(np.concatenate([eta, np.zeros(self.scale.size)]))
+            finite = np.isfinite(value) and np.isfinite(gradient).all()
+            return (-value, -gradient[:n_joint]) if finite else (1e300, np.zeros(n_joint))
+
+        closely = {"maxiter": 50, "ftol": _GAIN / max(abs(loss(np.zeros(n_joint))[0]), 1.0)}
+        mode = optimize.minimize(loss, np.zeros(n_joint), jac=True, method="L-BFGS-B", options=closely).x
+        slopes = np.array([[loss(mode + sign * step)[1] for sign in (1, -1)] for step in _NEAR * np.eye(n_joint)])
+        hessian = (slopes[:, 0] - slopes[:, 1]) / (2 * _NEAR)
+        curvature, directions = np.linalg.eigh((hessian + hessian.T) / 2)
+        covariance = (directions / np.maximum(curvature, _LEAST_CURVATURE)) @ directions.T
+        return self.moved(mode - covariance @ slopes.mean(axis=(0, 1)), np.linalg.cholesky(covariance))
+
+    def moved(self, center: Floats, root: Floats) -> Whitening:
+        r"""Coordinates :math:`\xi` with :math:`\eta = c + M\xi` of the joint ones, M lower triangular.
+
+        The first of them remains the first, moved and stretched, so the bend remains a cubic along it.
+        """
+        first, width = center[0], root[0, 0]
+        square, cube = self.bend
+        slope = 2.0 * first * square + 3.0 * first**2 * cube
+        whole = self.root @ root
+        whole[:, 0] += width * slope
+        return Whitening(
+            center=_filled(
+                self.center,
+                self.joint,
+                self.center[self.joint] + self.root @ center + first**2 * square + first**3 * cube,
+            ),
+            joint=self.joint,
+            root=whole,
+            bend=np.stack([width**2 * (square + 3.0 * first * cube), width**3 * cube]),
+            scale=self.scale,
         )
 
     def parameters(self, eta: Floats) -> Floats:

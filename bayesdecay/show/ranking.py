@@ -5,6 +5,7 @@ In: forecasts of held-out rows. Out: rows as labelled draws, and a row a candida
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -117,6 +118,9 @@ def _said(one: HeldOut) -> str:
     for what, verdict in one.verdicts.items():
         if not verdict.converged:
             return f"NOT CONVERGED: {what}: {'; '.join(verdict.faults)}"
-    worst = max(verdict.worst_rhat for verdict in one.verdicts.values())
-    least = min(verdict.least_ess_bulk for verdict in one.verdicts.values())
-    return f"converged ({len(one.verdicts)} fits, R-hat up to {worst:.3f}, ESS from {least:.0f})"
+    of_chains = [verdict for verdict in one.verdicts.values() if not verdict.proposals]
+    weighted = [verdict for verdict in one.verdicts.values() if verdict.proposals]
+    figures = [f"R-hat up to {max(v.worst_rhat for v in of_chains):.3f}"] if of_chains else []
+    figures += [f"k-hat up to {max(v.k_hat for v in weighted):.2f}"] if weighted else []
+    least = min(*(v.least_ess_bulk for v in of_chains), *(v.effective_draws for v in weighted), math.inf)
+    return f"converged ({len(one.verdicts)} fits, {', '.join(figures)}, ESS from {least:.0f})"

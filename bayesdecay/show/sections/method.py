@@ -152,11 +152,20 @@ def _convergence(content: ReportContent) -> TableView:
         {
             "Parameter": "parameter",
             "Mean, interval": lambda row: with_interval(row["mean"], row[lower], row[upper]),
-            "R-hat": lambda row: f"{row['r_hat']:.3f}",
-            "ESS bulk": lambda row: count(row["ess_bulk"]),
-            "ESS tail": lambda row: count(row["ess_tail"]),
+            **(_OF_WEIGHTS if "k_hat" in frame else _OF_CHAINS),
         },
     )
+
+
+_OF_CHAINS: dict[str, Any] = {
+    "R-hat": lambda row: f"{row['r_hat']:.3f}",
+    "ESS bulk": lambda row: count(row["ess_bulk"]),
+    "ESS tail": lambda row: count(row["ess_tail"]),
+}
+_OF_WEIGHTS: dict[str, Any] = {
+    "k-hat": lambda row: f"{row['k_hat']:.2f}",
+    "Effective draws": lambda row: count(row["effective_draws"]),
+}
 
 
 def _description(content: ReportContent) -> dict[str, Any]:
