@@ -79,7 +79,7 @@ def side_by_side(part: Statistics, weight: Floats, design: Integers) -> dict[str
 
 
 @_loop
-def marginal_loglik(  # noqa: PLR0913 - four parameters and the data of one pass
+def marginal_loglik(  # noqa: PLR0913, PLR0915 - four parameters and the data of one pass
     log_weight: Floats,
     log_beta: Floats,
     alpha: float,
@@ -133,11 +133,17 @@ def marginal_loglik(  # noqa: PLR0913 - four parameters and the data of one pass
         for i in range(LANES):
             scale[i] = weight[b, i] / norm[i]
             value += weight[b, i] * (top[i] + math.log(norm[i]))
-        _weigh(term, scale)
-        d_alpha -= float(_dot(term.ravel(), excess.ravel()))
-        d_rho += _slope(term, rates, late, total, share, d_log_e)
-        _add(term.ravel(), sum_weight.ravel())
-        _add_beta(term, share, total, count, sum_beta)
+        if owner[0] == owner[-1]:  # sorted, so all lanes are of one design
+            sums = (d_log_weight[owner[0]], d_log_beta[owner[0]])
+            of_alpha, of_rho = _lane_sums(term, scale, excess, share, total, count, late, d_log_e, rates, *sums)
+        else:
+            _weigh(term, scale)
+            of_alpha = float(_dot(term.ravel(), excess.ravel()))
+            of_rho = _slope(term, rates, late, total, share, d_log_e)
+            _add(term.ravel(), sum_weight.ravel())
+            _add_beta(term, share, total, count, sum_beta)
+        d_alpha -= of_alpha
+        d_rho += of_rho
     _gather(sum_weight, owner, d_log_weight)
     _gather(sum_beta, owner, d_log_beta)
     # From the rounded parameters to the given ones.
@@ -146,8 +152,8 @@ def marginal_loglik(  # noqa: PLR0913 - four parameters and the data of one pass
     return value, d_log_weight, d_log_beta, d_alpha, d_rho
 
 
-# The steps of a block. Each loop writes one or two arrays: with more, the compiler cannot rule out that they overlap
-# and gives up on vector registers.
+# The steps of a block. Each loop writes one or two arrays, or sums: with more, the compiler cannot rule out that they
+# overlap and gives up on vector registers.
 
 
 @_loop
@@ -254,6 +260,39 @@ def _terms(
         rate = rates[k]
         for i in range(LANES):
             out[k, i] = log_weight[k, i] - count[i] * log_beta[k, i] - rate * age[i] - total[i] * excess[k, i]
+
+
+@_loop
+def _lane_sums(  # noqa: PLR0913 - one design's block
+    term: Singles,
+    scale: Singles,
+    excess: Singles,
+    share: Singles,
+    total: Singles,
+    count: Singles,
+    late: Singles,
+    d_log_e: Singles,
+    rates: Floats,
+    d_log_weight: Floats,
+    d_log_beta: Floats,
+) -> tuple[float, float]:
+    """Add a block's slopes in log weight and log beta (rate,), and return those in alpha, its sign turned, and rho."""
+    of_alpha, of_rho = 0.0, 0.0
+    for k in range(term.shape[0]):
+        counted, beta, excesses, aged, exposed = _ZERO, _ZERO, _ZERO, _ZERO, _ZERO
+        for i in range(LANES):
+            part = term[k, i] * scale[i]
+            shared = part * total[i] * share[k, i]
+            counted += part
+            beta += shared - part * count[i]
+            excesses += part * excess[k, i]
+            aged += part * late[i]
+            exposed += shared * d_log_e[k, i]
+        d_log_weight[k] += counted
+        d_log_beta[k] += beta
+        of_alpha += float(excesses)
+        of_rho += rates[k] * aged - exposed
+    return of_alpha, of_rho
 
 
 @_loop

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numba
@@ -21,7 +22,7 @@ from measuring import arguments, goal, markdown, stamp, tell
 from bayesdecay import simulate, summarize
 from bayesdecay.data.events import read_events
 from bayesdecay.model import grid as grids
-from bayesdecay.model.grid import Grid, Statistics
+from bayesdecay.model.grid import Grid, Statistics, chebyshev_nodes
 from bayesdecay.model.likelihood import marginal_loglik, side_by_side
 from bayesdecay.model.vector_math import exp32, log1p32
 
@@ -43,27 +44,28 @@ def _measured(users: int) -> dict[str, Any]:
     log = simulate(users, observed="365d", random_seed=1)
     history = summarize(read_events(log.events), activity="event")
     block = next(iter(history.blocks(len(history))))
-    grid = Grid.covering(float(block.T.max()), 1.0)
-    part = Statistics.from_block(block, grid)
-    weight, design = np.ones(block.n.size), np.zeros(block.n.size, dtype=np.int64)
-    log_rates = np.log(grid.rates)[None]
+    whole = Grid.covering(float(block.T.max()), 1.0)
+    # As a fit of so many users has them: a few nodes about the mode of the restoration.
+    few = Grid(rates=whole.rates, restorations=chebyshev_nodes(0.55, 0.65, 5))
+    log_rates = np.log(whole.rates)[None]
     log_weight = grids.log_weights(log_rates, -3.5, 1.5)
     log_beta = grids.log_beta(log_rates, (-3.5, -2.0), {"alpha": 1.0, "kappa": 0.5, "sigma_r": 1.5})
-    data = (grid.restorations, grid.lagrange, grid.rates, *side_by_side(part, weight, design).values())
-    numbers = np.random.default_rng(0).normal(0, 3, (-(-block.n.size * grid.rates.size // 4_096), 4_096))
+    weight, design = np.ones(block.n.size), np.zeros(block.n.size, dtype=np.int64)
+    numbers = np.random.default_rng(0).normal(0, 3, (-(-block.n.size * whole.rates.size // 4_096), 4_096))
     numbers = numbers.astype(np.float32)
-    graph = _graph(part, grid)
-    jobs: dict[str, Callable[[], Any]] = {
-        "one pass": lambda: marginal_loglik(log_weight, log_beta, 1.0, 0.6, *data),
-        "bare": lambda: _bare(numbers),
-        "graph": lambda: graph(log_weight[0], log_beta[0], 1.0, 0.6),
-    }
-    seconds = {name: _median_of_alternating(jobs)[name] for name in jobs}
-    value, slope = jobs["one pass"](), jobs["graph"]()
-    assert np.allclose(value[0], slope[0], rtol=1e-6)
-    assert np.allclose(value[4], slope[4], rtol=1e-3)
+    jobs: dict[str, Callable[[], Any]] = {"bare": lambda: _bare(numbers)}
+    for name, grid in (("few", few), ("whole", whole)):
+        part = Statistics.from_block(block, grid)
+        data = (grid.restorations, grid.lagrange, grid.rates, *side_by_side(part, weight, design).values())
+        jobs[name] = partial(marginal_loglik, log_weight, log_beta, 1.0, 0.6, *data)
+    graph = _graph(part, whole)
+    jobs["graph"] = lambda: graph(log_weight[0], log_beta[0], 1.0, 0.6)
+    value, slope, plain = jobs["whole"](), jobs["few"](), jobs["graph"]()
+    assert np.allclose((value[0], slope[0]), plain[0], rtol=1e-6)
+    assert np.allclose((value[4], slope[4]), plain[4], rtol=1e-3)
+    seconds = _median_of_alternating(jobs)
     tell(f"{seconds}")
-    return {"users": int(block.n.size), "rates": grid.rates.size, "nodes": grid.restorations.size, **seconds}
+    return {"users": int(block.n.size), "rates": whole.rates.size, **seconds}
 
 
 def _median_of_alternating(jobs: dict[str, Callable[[], Any]]) -> dict[str, float]:
@@ -113,7 +115,8 @@ def _graph(part: Statistics, grid: Grid) -> Any:
 
 def _words(found: dict[str, Any]) -> list[str]:
     count = found["users"] * found["rates"]
-    floor, gain = found["one pass"] / found["bare"], found["graph"] / found["one pass"]
+    floor, wide = found["few"] / found["bare"], found["whole"] / found["bare"]
+    gain = found["graph"] / found["whole"]
     rows = [
         {
             "one pass over the users": what,
@@ -123,21 +126,23 @@ def _words(found: dict[str, Any]) -> list[str]:
         }
         for name, what in (
             ("bare", f"bare loop: {EXPONENTIALS} exponentials and {LOGARITHMS} logarithm"),
-            ("one pass", "likelihood and gradient, compiled as one pass"),
-            ("graph", "likelihood and gradient, PyTensor's own graph"),
+            ("few", "likelihood and gradient, compiled as one pass; 5 nodes of the restoration"),
+            ("whole", "the same with 10 nodes, over all restorations"),
+            ("graph", "the same with 10 nodes, PyTensor's own graph"),
         )
     ]
     return [
         stamp("numba", "numpy", "pytensor"),
         (
-            f"{found['users']:,} simulated users, each a row of its own, {found['rates']} rates and {found['nodes']} "
-            f"nodes of the restoration; one thread; the median of {REPEATS} passes, in turns. The bare loop works on "
-            "single precision in the cache."
+            f"{found['users']:,} simulated users, each a row of its own, {found['rates']} rates; one thread, as a "
+            f"chain has; the median of {REPEATS} passes, in turns. The bare loop works on single precision in the "
+            "cache. A fit of more than 40,000 distinct rows has 5 nodes about the mode, a smaller one 10."
         ),
         markdown(pd.DataFrame(rows)),
         "- "
         + goal(
-            f"Goal: at most {MOST_OVER_FLOOR:.0f} times the bare loop ({floor:.1f})", met=floor <= MOST_OVER_FLOOR
+            f"Goal: at most {MOST_OVER_FLOOR:.0f} times the bare loop ({floor:.1f} with 5 nodes, {wide:.1f} with 10)",
+            met=floor <= MOST_OVER_FLOOR,
         ),
         "- "
         + goal(

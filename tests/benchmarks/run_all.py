@@ -19,6 +19,7 @@ __all__ = ["main"]
 SCRIPTS = (
     "demo",
     "sampling",
+    "likelihood",
     "fit_curve",
     "heldout",
     "scoring",
