@@ -8,32 +8,36 @@ likelihood of the decay model needs. Rows after the cutoff are never seen.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from bayesdecay.data.activities import (
-    activities_sql,
     check_activity,
     clock_end,
     combined_sql,
     group_and_covariates,
-    history_sql,
     known_at_sql,
     seen_sql,
+    visits_sql,
 )
 from bayesdecay.data.block import Block
 from bayesdecay.data.events import Date, Events
+from bayesdecay.data.history_file import HistoryFile, write_parts
 from bayesdecay.data.record import HISTORY_COLUMNS, History
-from bayesdecay.data.sql import connect, fetch, identifier
+from bayesdecay.data.reduction import history_columns, reduced
+from bayesdecay.data.sql import connect, fetch, identifier, lossless
 from bayesdecay.errors import DataError
 from bayesdecay.names import FIRST, GROUP, TIME, USER, WEIGHT
 from bayesdecay.units import MICROSECONDS_PER_DAY, Duration, cutoff_instant, days
 
-__all__ = ["Block", "History", "combine", "summarize"]
+__all__ = ["Block", "History", "HistoryFile", "combine", "summarize", "summarize_to"]
 
 # A shop may well have been without an event for a while before the cutoff; less than this needs no word.
 _SILENCE = pd.Timedelta(days=30)
@@ -97,27 +101,64 @@ def summarize(
     >>> history.table["T"].to_pylist(), history.table["n"].to_pylist(), history.table["sum_times"].to_pylist()
     ([7.0], [1], [3.0])
     """
+    parts = list(_reduction(log, at, activity, session_gap, kinds, group, covariates))
+    return parts[0].over(pa.concat_tables([part.table for part in parts]))
+
+
+def summarize_to(  # noqa: PLR0913 - a path, and what summarize takes
+    path: str | Path,
+    log: Events,
+    *,
+    at: Date | None = None,
+    activity: str = "day",
+    session_gap: Duration = "30min",
+    kinds: Sequence[str] | None = None,
+    group: str | None = None,
+    covariates: Sequence[str] = (),
+) -> HistoryFile:
+    """Reduce a log to a Parquet file, as :func:`summarize` does, without ever holding the whole history in memory.
+
+    Parameters
+    ----------
+    path
+        File to write, whole or not at all. The other arguments, errors and warnings are those of :func:`summarize`.
+
+    Returns
+    -------
+    HistoryFile
+        To be scored from where it lies; :meth:`History.from_parquet` reads it whole.
+    """
+    return write_parts(_reduction(log, at, activity, session_gap, kinds, group, covariates), path)
+
+
+def _reduction(
+    log: Events,
+    at: Date | None,
+    activity: str,
+    session_gap: Duration,
+    kinds: Sequence[str] | None,
+    group: str | None,
+    covariates: Sequence[str],
+) -> Iterator[History]:
+    """Check what is asked for, and give the history in parts, the users in order; at least one."""
     if not isinstance(log, Events):
         raise TypeError(f"summarize takes a log that read_events has checked, not {type(log).__name__}")
     cutoff = log.end if at is None else cutoff_instant(at)
     _warn_of_unseen_silence(log, cutoff)
     unit, gap = check_activity(activity), days(session_gap)
-    if unit == "session" and round(gap * MICROSECONDS_PER_DAY) == 0:
+    pause = round(gap * MICROSECONDS_PER_DAY) if unit == "session" else 0
+    if unit == "session" and pause == 0:
         raise ValueError(f"session_gap {session_gap!r} lets no session go on; to count instants take activity='event'")
     counted = None if kinds is None else log.known_kinds(kinds)
     extra = _extra_columns(log, group, covariates)
     seen = seen_sql(cutoff, counted)
-    query = activities_sql(seen, unit, round(gap * MICROSECONDS_PER_DAY))
-    if extra:
-        user = identifier(USER)
-        query = f"SELECT * FROM ({query}) JOIN ({known_at_sql(seen, extra, 'first')}) USING ({user})"
-    table = fetch(log.query(history_sql(query, clock_end(cutoff, unit), tuple(extra))))
-    if not table.num_rows:
+    known = _known(log, seen, extra, group)
+    tables = _with_known(_tables(log.query(visits_sql(seen, unit, pause)), pause, clock_end(cutoff, unit)), known)
+    first = next(tables, None)
+    if first is None:
         raise DataError(f"no event up to the cutoff {cutoff}; the log starts at {log.span[0]}, choose a later cutoff")
-    for name in extra:
-        _refuse_missing(table, name, group if name == GROUP else name)
-    return History(
-        table=table,
+    head = History(
+        table=first,
         at=cutoff,
         activity=unit,
         session_gap=gap,
@@ -125,6 +166,34 @@ def summarize(
         covariates=tuple(covariates),
         kinds=counted,
     )
+    return chain([head], map(head.over, tables))
+
+
+def _tables(visits: duckdb.DuckDBPyRelation, gap: int, end: int) -> Iterator[pa.Table]:
+    """Reduce the visits that a query gives, as they come."""
+    for table in reduced(visits.to_arrow_reader(), gap=gap, end=end):
+        yield lossless(table, visits)
+
+
+def _known(log: Events, seen: str, extra: dict[str, str], group: str | None) -> pa.Table | None:
+    """Look up what is known of the users at their acquisition, a row a user in order; None if nothing is wanted."""
+    if not extra:
+        return None
+    known = fetch(log.query(known_at_sql(seen, extra, "first")))
+    for name in extra:
+        _refuse_missing(known, name, group if name == GROUP else name)
+    return known.drop_columns([USER])
+
+
+def _with_known(tables: Iterable[pa.Table], known: pa.Table | None) -> Iterator[pa.Table]:
+    """Put what is known of the users beside them; both are sorted and hold the same users."""
+    start = 0
+    for table in tables:
+        if known is not None:
+            for name in known.column_names:
+                table = table.append_column(name, known[name].slice(start, len(table)))
+        start += len(table)
+        yield table
 
 
 def combine(earlier: History, later: History) -> History:
@@ -162,8 +231,16 @@ def combine(earlier: History, later: History) -> History:
         connection.register("earlier", earlier.table)
         connection.register("later", later.table)
         _refuse_overlap(connection, earlier, later)
-        table = fetch(connection.sql(history_sql(combined_sql(gap, extra), end, extra)))
-    return later.over(table)
+        both = fetch(connection.sql(combined_sql(gap, extra))).combine_chunks()
+    opened = both["_opened"].combine_chunks()
+    table = history_columns(
+        both[USER].combine_chunks(),
+        opened=opened.flatten().to_numpy(),
+        counts=opened.value_lengths().to_numpy().astype(np.int64),
+        last_event=both["_ended"].to_numpy(),
+        end=end,
+    )
+    return later.over(next(_with_known([table], both.select(extra))))
 
 
 def _refuse_overlap(connection: duckdb.DuckDBPyConnection, earlier: History, later: History) -> None:
@@ -198,7 +275,7 @@ def _warn_of_unseen_silence(log: Events, cutoff: pd.Timestamp) -> None:
             f"{last:%Y-%m-%d}, and everybody counts as silent in between; if the log was not kept for so long, "
             f"take at='{last:%Y-%m-%d}'",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

@@ -11,7 +11,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-__all__ = ["connect", "fetch", "identifier", "instant", "plain", "text", "texts"]
+__all__ = ["connect", "fetch", "identifier", "instant", "lossless", "plain", "text", "texts"]
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -27,11 +27,16 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 def fetch(relation: duckdb.DuckDBPyRelation) -> pa.Table:
     """Run a query; UUIDs stay UUIDs even on a user's connection that would turn them into text."""
-    table = plain(relation.to_arrow_table())
+    return lossless(relation.to_arrow_table(), relation)
+
+
+def lossless(table: pa.Table, relation: duckdb.DuckDBPyRelation) -> pa.Table:
+    """Give some of a query's rows the types that its columns have."""
+    table = plain(table)
     lost = [
         name
         for name, kind in zip(relation.columns, relation.types, strict=True)
-        if str(kind) == "UUID" and table.schema.field(name).type != pa.uuid()
+        if str(kind) == "UUID" and name in table.column_names and table.schema.field(name).type != pa.uuid()
     ]
     if not lost:
         return table
