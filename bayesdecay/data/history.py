@@ -1,4 +1,4 @@
-r"""From a log to its history: reduce it at a cutoff, and put histories of parts together.
+r"""From a log to its history: reduce it at a cutoff.
 
 In: a checked log (:class:`~bayesdecay.data.events.Events`). Out: :class:`History`, for user u the activities
 :math:`0 < t_1 < \dots < t_n \le T` since the acquisition at 0, and their sum :math:`\sum_j t_j`, which is all that the
@@ -13,7 +13,6 @@ from itertools import chain
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +20,6 @@ import pyarrow.compute as pc
 from bayesdecay.data.activities import (
     check_activity,
     clock_end,
-    combined_sql,
     group_and_covariates,
     known_at_sql,
     seen_sql,
@@ -31,13 +29,13 @@ from bayesdecay.data.block import Block
 from bayesdecay.data.events import Date, Events
 from bayesdecay.data.history_file import HistoryFile, write_parts
 from bayesdecay.data.record import HISTORY_COLUMNS, History
-from bayesdecay.data.reduction import history_columns, reduced
-from bayesdecay.data.sql import connect, fetch, identifier, lossless
+from bayesdecay.data.reduction import reduced
+from bayesdecay.data.sql import fetch, lossless
 from bayesdecay.errors import DataError
-from bayesdecay.names import FIRST, GROUP, TIME, USER, WEIGHT
+from bayesdecay.names import GROUP, TIME, USER, WEIGHT
 from bayesdecay.units import MICROSECONDS_PER_DAY, Duration, cutoff_instant, days
 
-__all__ = ["Block", "History", "HistoryFile", "combine", "summarize", "summarize_to"]
+__all__ = ["Block", "History", "HistoryFile", "summarize", "summarize_to"]
 
 # A shop may well have been without an event for a while before the cutoff; less than this needs no word.
 _SILENCE = pd.Timedelta(days=30)
@@ -105,7 +103,7 @@ def summarize(
     return parts[0].over(pa.concat_tables([part.table for part in parts]))
 
 
-def summarize_to(  # noqa: PLR0913 - a path, and what summarize takes
+def summarize_to(
     path: str | Path,
     log: Events,
     *,
@@ -194,76 +192,6 @@ def _with_known(tables: Iterable[pa.Table], known: pa.Table | None) -> Iterator[
                 table = table.append_column(name, known[name].slice(start, len(table)))
         start += len(table)
         yield table
-
-
-def combine(earlier: History, later: History) -> History:
-    """Put the histories of two parts of a log together, exactly as if the whole had been summarized.
-
-    The parts are either different users at the same cutoff, or the same log split in time: everything up to
-    ``earlier.at``, and everything after it.
-
-    Parameters
-    ----------
-    earlier, later
-        Histories of one unit of activity, one group and the same covariates.
-
-    Returns
-    -------
-    History
-        At the later cutoff. Users of the later part who were acquired in the earlier one keep that acquisition, with
-        its group and covariates.
-
-    Raises
-    ------
-    ValueError
-        If the two do not fit together.
-    """
-    for what in ("activity", "session_gap", "group", "covariates", "kinds"):
-        mine, other = getattr(earlier, what), getattr(later, what)
-        if mine != other:
-            raise ValueError(f"histories of different {what} cannot be combined: {mine!r} and {other!r}")
-    if earlier.table[USER].type != later.table[USER].type:
-        raise ValueError(f"the users' ids differ in type: {earlier.table[USER].type} and {later.table[USER].type}")
-    extra = tuple(earlier.table.column_names[len(HISTORY_COLUMNS) :])
-    gap = round(earlier.session_gap * MICROSECONDS_PER_DAY) if earlier.activity == "session" else 0
-    end = clock_end(later.at, later.activity)
-    with connect() as connection:
-        connection.register("earlier", earlier.table)
-        connection.register("later", later.table)
-        _refuse_overlap(connection, earlier, later)
-        both = fetch(connection.sql(combined_sql(gap, extra))).combine_chunks()
-    opened = both["_opened"].combine_chunks()
-    table = history_columns(
-        both[USER].combine_chunks(),
-        opened=opened.flatten().to_numpy(),
-        counts=opened.value_lengths().to_numpy().astype(np.int64),
-        last_event=both["_ended"].to_numpy(),
-        end=end,
-    )
-    return later.over(next(_with_known([table], both.select(extra))))
-
-
-def _refuse_overlap(connection: duckdb.DuckDBPyConnection, earlier: History, later: History) -> None:
-    """Refuse halves that are neither of different users nor one after the other."""
-    if earlier.at == later.at:
-        user = identifier(USER)
-        both = connection.sql(f"SELECT count(*) FROM earlier JOIN later USING ({user})").fetchall()[0][0]
-        if both:
-            raise ValueError(
-                f"{both} users are in both histories of the cutoff {later.at}; "
-                "give different users, or split the log in time and summarize the earlier half at its own end"
-            )
-        return
-    if earlier.at > later.at:
-        raise ValueError(f"the earlier history's cutoff {earlier.at} is after the later one's {later.at}; swap the two")
-    begin = pc.min(later.table[FIRST]).as_py()
-    # On the clock of days the cutoff's own day may be split: its halves are one activity.
-    boundary = earlier.at.normalize() if earlier.activity == "day" else earlier.at + pd.Timedelta(microseconds=1)
-    if begin is not None and begin < boundary:
-        raise ValueError(
-            f"the later history starts at {begin}, before the cutoff {earlier.at} of the earlier one; "
-            "give it only the events after that cutoff, or summarize different users at the same cutoff"
-        )
 
 
 def _warn_of_unseen_silence(log: Events, cutoff: pd.Timestamp) -> None:

@@ -54,9 +54,7 @@ def reduced(visits: Iterable[pa.RecordBatch], *, gap: int, end: int) -> Iterator
         )
 
 
-def history_columns(
-    users: pa.Array, *, opened: Integers, counts: Integers, last_event: Integers, end: int
-) -> pa.Table:
+def history_columns(users: pa.Array, *, opened: Integers, counts: Integers, last_event: Integers, end: int) -> pa.Table:
     """Put the columns of a history together.
 
     All sums are of integers and are divided once, so that they do not depend on the order of the additions.

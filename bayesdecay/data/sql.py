@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
-import uuid
 from collections.abc import Iterable
-from pathlib import Path
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
 
+from bayesdecay.data.resources import Resources
+
 __all__ = ["connect", "fetch", "identifier", "instant", "lossless", "plain", "text", "texts"]
 
 
-def connect() -> duckdb.DuckDBPyConnection:
-    """Open a private in-memory database that spills to the system's temporary folder."""
-    # The default would spill into ".tmp" of the folder that the user happens to work in.
-    spill = Path(tempfile.gettempdir()) / f"bayesdecay-{uuid.uuid4().hex}"
-    connection = duckdb.connect(config={"temp_directory": str(spill)})
+def connect(resources: Resources | None = None) -> duckdb.DuckDBPyConnection:
+    """Open a private in-memory database that spills to disk."""
+    connection = (resources or Resources()).open()
     # A misspelt view must not pick up a Python variable of that name.
     connection.execute("SET python_enable_replacements = false")
     connection.execute("SET arrow_lossless_conversion = true")  # a UUID stays one
