@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bayesdecay.data.events import read_events
 from bayesdecay.data.combining import combine
+from bayesdecay.data.events import read_events
 from bayesdecay.data.history import History, summarize
 from bayesdecay.errors import DataError
 

@@ -14,8 +14,8 @@ import xarray as xr
 from scipy import stats
 
 from bayesdecay import curves, names
-from bayesdecay.data.events import read_events
 from bayesdecay.data.combining import combine
+from bayesdecay.data.events import read_events
 from bayesdecay.data.history import History, summarize
 from bayesdecay.data.truth import Population as Truth
 from bayesdecay.errors import DataError
