@@ -72,14 +72,15 @@ def prepare(folder: Path, events: int, users: int) -> None:
         placed AS (
             SELECT id, n, v, born + if(v = 0, 0, least(life, 365 - born) * pow(random(), 1.5)) AS day FROM visit),
         click AS (SELECT id, day, unnest(range(least(4, n - 4 * v))) AS k FROM placed)
-        SELECT id::BIGINT AS "user", TIMESTAMP '2023-01-01' + to_seconds(floor(86400 * day + 300 * k * random())) AS "time",
+        SELECT id::BIGINT AS "user",
+               TIMESTAMP '2023-01-01' + to_seconds(floor(86400 * day + 300 * k * random())) AS "time",
                if(random() < 0.05, 'purchase', 'view') AS kind
         FROM click ORDER BY "time" LIMIT {events}"""
     with Resources().open() as connection:
         connection.execute("SELECT setseed(0.1)")
         connection.execute(f"COPY ({query}) TO '{folder / 'log.parquet'}' (COMPRESSION zstd)")
-        counts = f'count(*), count(DISTINCT "user"), count(DISTINCT ("user", "time"::DATE)) FROM \'{folder / "log.parquet"}\''
-        found = connection.execute(f"SELECT {counts}").fetchall()[0]
+        counts = 'count(*), count(DISTINCT "user"), count(DISTINCT ("user", "time"::DATE))'
+        found = connection.execute(f"SELECT {counts} FROM '{folder / 'log.parquet'}'").fetchall()[0]
     size = (folder / "log.parquet").stat().st_size / 1e6
     print(json.dumps(dict(zip(("events", "users", "days"), found, strict=True)) | {"megabytes": size}))
 
@@ -177,16 +178,21 @@ def _words(log: dict[str, Any], found: dict[str, list[dict[str, Any]]]) -> list[
     return [
         stamp("duckdb", "numpy", "pyarrow"),
         (
-            f"{log['events']:,} events of {log['users']:,} users in a Parquet file of {log['megabytes']:,.0f} MB, in the "
-            f"order of time; {log['days']:,} active days. `read_events` checks the log, `summarize` makes the history, a "
-            "row a user in order, with every activity's time. The bare query gives count, sum, minimum and maximum of "
-            f"the times, unordered. {LIMIT} is the memory limit given to the database. To a file: `summarize_to`. "
+            f"{log['events']:,} events of {log['users']:,} users in a Parquet file of {log['megabytes']:,.0f} MB, in "
+            f"the order of time; {log['days']:,} active days. `read_events` checks the log, `summarize` makes the "
+            "history, a row a user in order, with every activity's time. The bare query gives count, sum, minimum and "
+            f"maximum of the times, unordered. {LIMIT} is the memory limit given to the database. To a file: "
+            "`summarize_to`. "
             f"Medians of {len(found[BARE])} runs in turns, ratios within a turn; the most of the memory, all that the "
             "process ever held."
         ),
         markdown(pd.DataFrame(rows)),
         *(
-            f"- {goal(f'Goal, {way}, within {MOST_RATIO:.0f} times the bare query ({ratios[way]:.2f})', met=ratios[way] <= MOST_RATIO)}"
+            "- "
+            + goal(
+                f"Goal, {way}, within {MOST_RATIO:.0f} times the bare query ({ratios[way]:.2f})",
+                met=ratios[way] <= MOST_RATIO,
+            )
             for way in ("days", "sessions", "instants")
         ),
     ]
@@ -202,7 +208,8 @@ def _one_words(latencies: dict[str, list[float]]) -> list[str]:
         "### One user, warm",
         "Three horizons with intervals from 200 draws, users of the CDNOW sample one call each.",
         markdown(pd.DataFrame(rows)),
-        f"- {goal(f'Goal, one user under {MOST_MILLISECONDS:.0f} ms ({slowest:.2f} ms)', met=slowest < MOST_MILLISECONDS)}",
+        "- "
+        + goal(f"Goal, one user under {MOST_MILLISECONDS:.0f} ms ({slowest:.2f} ms)", met=slowest < MOST_MILLISECONDS),
     ]
 
 

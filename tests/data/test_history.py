@@ -162,7 +162,7 @@ def test_covariates_must_not_take_a_historys_names(shop, name):
             summarize(renamed, covariates=[own])
 
 
-@pytest.mark.parametrize("name", ["x", "at", "before", "instant", "e", "value", "rate", 'two "words"'])
+@pytest.mark.parametrize("name", ["x", "at", "began", "ended", "e", "value", "rate", 'two "words"'])
 def test_covariates_may_have_the_names_inside_the_queries(shop, name):
     log = read_events(shop.rename(columns={"age": name}), columns=[name])
     history = summarize(log, covariates=[name])

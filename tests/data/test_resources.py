@@ -20,7 +20,8 @@ def setting(resources: Resources, name: str) -> object:
 def big(tmp_path):
     """A log of three million events of half as many users, which does not fit into 60 MB."""
     path = tmp_path / "log.parquet"
-    rows = 'SELECT (i * 7919) % 1500007 AS "user", TIMESTAMP \'2024-01-01\' + to_seconds(i) AS "time" FROM range(3000000) t(i)'
+    rows = """SELECT (i * 7919) % 1500007 AS "user", TIMESTAMP '2024-01-01' + to_seconds(i) AS "time"
+              FROM range(3000000) t(i)"""
     duckdb.connect().execute(f"COPY ({rows}) TO '{path}'")
     return path
 
