@@ -46,6 +46,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--step", choices=["prepare", "one", *WAYS], help="what the processes that are measured do")
     parser.add_argument("--folder", type=Path, help="where a step finds and leaves its files")
+    parser.add_argument("--turns", type=int, default=3, help="how often each way is measured")
     asked = parser.parse_args()
     if asked.step == "prepare":
         prepare(asked.folder, *((500_000, 20_000) if asked.quick else (EVENTS, USERS)))
@@ -54,7 +55,7 @@ def main() -> None:
     elif asked.step:
         reduce(asked.folder, asked.step)
     else:
-        _measure(quick=asked.quick)
+        _measure(turns=1 if asked.quick else asked.turns, quick=asked.quick)
 
 
 def prepare(folder: Path, events: int, users: int) -> None:
@@ -90,7 +91,7 @@ def reduce(folder: Path, way: str) -> None:
     from bayesdecay import Resources, read_events, summarize, summarize_to
 
     log, told = folder / "log.parquet", dict(WAYS[way])
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     if way == BARE:
         with Resources().open() as connection:
             users, checked = connection.sql(QUERY.format(log=log, at=AT)).to_arrow_table().num_rows, 0.0
@@ -104,8 +105,9 @@ def reduce(folder: Path, way: str) -> None:
             else summarize(events, at=AT, **told)
         )
         users = len(made)
-    seconds = time.perf_counter() - began
-    print(json.dumps({"seconds": seconds, "checking": checked, "memory": peak_memory(), "users": users}))
+    seconds, processor = time.perf_counter() - began, time.process_time() - worked
+    found = {"seconds": seconds, "processor": processor, "checking": checked, "memory": peak_memory(), "users": users}
+    print(json.dumps(found))
 
 
 def one_user(calls: int) -> None:
@@ -140,7 +142,7 @@ def one_user(calls: int) -> None:
     print(json.dumps(found))
 
 
-def _measure(*, quick: bool) -> None:
+def _measure(*, turns: int, quick: bool) -> None:
     options = ("--quick",) if quick else ()
     found: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory() as name:
@@ -151,7 +153,7 @@ def _measure(*, quick: bool) -> None:
             return reported
 
         log = step("prepare")
-        for _ in range(1 if quick else 3):
+        for _ in range(turns):
             for way in WAYS:
                 found[way].append(step(way))
         latencies = step("one")
@@ -160,17 +162,21 @@ def _measure(*, quick: bool) -> None:
 
 
 def _words(log: dict[str, Any], found: dict[str, list[dict[str, Any]]]) -> list[str]:
-    seconds = {way: statistics.median(one["seconds"] for one in own) for way, own in found.items()}
     ratios = {
-        way: statistics.median(one["seconds"] / bare["seconds"] for one, bare in zip(own, found[BARE], strict=True))
-        for way, own in found.items()
+        of: {
+            way: statistics.median(one[of] / bare[of] for one, bare in zip(own, found[BARE], strict=True))
+            for way, own in found.items()
+        }
+        for of in ("seconds", "processor")
     }
     rows = [
         {
             "what": way,
-            "seconds": f"{seconds[way]:.1f}",
+            "seconds": f"{statistics.median(one['seconds'] for one in own):.1f}",
             "of these the check of the log": f"{statistics.median(one['checking'] for one in own):.1f}",
-            "times the bare query": f"{ratios[way]:.2f}",
+            "times the bare query": f"{ratios['seconds'][way]:.2f}",
+            "processor [s]": f"{statistics.median(one['processor'] for one in own):.1f}",
+            "times the bare query's": f"{ratios['processor'][way]:.2f}",
             "peak memory [GiB]": f"{max(one['memory'] for one in own):.2f}",
         }
         for way, own in found.items()
@@ -183,15 +189,15 @@ def _words(log: dict[str, Any], found: dict[str, list[dict[str, Any]]]) -> list[
             "history, a row a user in order, with every activity's time. The bare query gives count, sum, minimum and "
             f"maximum of the times, unordered. {LIMIT} is the memory limit given to the database. To a file: "
             "`summarize_to`. "
-            f"Medians of {len(found[BARE])} runs in turns, ratios within a turn; the most of the memory, all that the "
-            "process ever held."
+            f"Medians of {len(found[BARE])} runs in turns, ratios within a turn; judged by the processor time, "
+            "which others on the machine disturb less. The most of the memory, all that the process ever held."
         ),
         markdown(pd.DataFrame(rows)),
         *(
             "- "
             + goal(
-                f"Goal, {way}, within {MOST_RATIO:.0f} times the bare query ({ratios[way]:.2f})",
-                met=ratios[way] <= MOST_RATIO,
+                f"Goal, {way}, within {MOST_RATIO:.0f} times the bare query ({ratios['processor'][way]:.2f})",
+                met=ratios["processor"][way] <= MOST_RATIO,
             )
             for way in ("days", "sessions", "instants")
         ),
