@@ -98,14 +98,14 @@ def score(
     """
     from bayesdecay.doors.job import check_horizons
     from bayesdecay.doors.marks import marked_scores
-    from bayesdecay.doors.saved import decay_fit, refuse_other_unit
+    from bayesdecay.doors.saved import decay_fit, refuse_other_unit, stored_history
     from bayesdecay.model.scores import write_scores
     from bayesdecay.model.scoring import score_parts
 
     check_file(out, suffixes=(".parquet", ".csv"), what="a table of scores")
     horizons = units.durations(horizon.split(","))
     options = bayesdecay.ScoreOptions(horizons=horizons, random_seed=result.random_seed)
-    fitted, users = decay_fit(decay), bayesdecay.HistoryFile.open(history)
+    fitted, users = decay_fit(decay), stored_history(history)
     refuse_other_unit(fitted, users.activity)
     check_horizons(horizons, users.activity)
     population = fitted.population(_DRAWS, allow_unconverged=result.allow_unconverged)
