@@ -3,10 +3,10 @@
 In: the rows (user, time, ...) up to the cutoff. Out: visits in order, of which a history is made, or the activities of
 two histories, one after the other.
 
-Events that surely belong to one activity are put together as a *visit* first, so that there is less to sort: those of
-one day, and those in one of the slots of time that are as long as a session's gap. Then every unit is the same rule, "a
-visit opens an activity if it began more than a gap after the end of the one before", the gap being zero for days,
-which begin at midnight, and for events. Grouping and sorting spill to disk; DuckDB's lists, which do not, are not used:
+What is sorted are *visits*, each surely one activity: the single events, or those of one user on one day put together,
+where that leaves much less to sort. Then every unit is the same rule, "a visit opens an activity if it
+began more than a gap after the end of the one before": the gap is zero for days, which begin at midnight, and for
+events. Grouping and sorting spill to disk; DuckDB's lists, which do not, are not used:
 :mod:`~bayesdecay.data.reduction` reads the sorted stream.
 """
 
@@ -25,6 +25,7 @@ __all__ = [
     "check_activity",
     "clock_end",
     "combined_sql",
+    "events_and_days_sql",
     "group_and_covariates",
     "known_at_sql",
     "seen_sql",
@@ -54,7 +55,7 @@ def seen_sql(at: pd.Timestamp, kinds: Sequence[str] | None = None) -> str:
     return f"SELECT * FROM {{log}} WHERE {_TIME} <= {instant(at)}{only}"
 
 
-def visits_sql(seen: str, activity: str, gap: int) -> str:
+def visits_sql(seen: str, activity: str, *, crowded: bool) -> str:
     """Select visits, sorted by user and time: ``user, began`` and, unless they are instants, ``ended``.
 
     Parameters
@@ -63,20 +64,21 @@ def visits_sql(seen: str, activity: str, gap: int) -> str:
         Query of the rows that count.
     activity
         ``"day"``, ``"session"`` or ``"event"``.
-    gap
-        Session gap [microseconds].
+    crowded
+        Whether a user's events of one day are to be put together before they are sorted.
     """
-    if activity == "event":
+    if activity != "day":
         return f"SELECT {_U}, {_TIME} AS began FROM ({seen}) ORDER BY 1, 2"
-    if activity == "day":
-        return f"""
-            SELECT {_U}, {_TIME}::DATE AS began, max({_TIME}) AS ended
-            FROM ({seen}) GROUP BY 1, 2 ORDER BY 1, 2"""
-    # Whole-number division rounds towards 0, where two slots would be one before 1970 and after.
-    slot = f"epoch_us({_TIME}) // {gap} - (epoch_us({_TIME}) % {gap} < 0)::BIGINT"
+    if not crowded:
+        return f"SELECT {_U}, {_TIME}::DATE AS began, {_TIME} AS ended FROM ({seen}) ORDER BY 1, 3"
     return f"""
-        SELECT {_U}, min({_TIME}) AS began, max({_TIME}) AS ended
-        FROM ({seen}) GROUP BY {_U}, {slot} ORDER BY 1, 2"""
+        SELECT {_U}, {_TIME}::DATE AS began, max({_TIME}) AS ended
+        FROM ({seen}) GROUP BY 1, 2 ORDER BY 1, 2"""
+
+
+def events_and_days_sql(seen: str) -> str:
+    """Count the events and the active days of one in about 128 users."""
+    return f"SELECT count(*), count(DISTINCT ({_U}, {_TIME}::DATE)) FROM ({seen}) WHERE hash({_U}) % 128 = 0"
 
 
 def combined_sql(gap: int, extra: Sequence[str] = ()) -> str:

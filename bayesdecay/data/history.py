@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from bayesdecay.data.activities import (
     check_activity,
     clock_end,
+    events_and_days_sql,
     group_and_covariates,
     known_at_sql,
     seen_sql,
@@ -39,6 +40,9 @@ __all__ = ["Block", "History", "HistoryFile", "summarize", "summarize_to"]
 
 # A shop may well have been without an event for a while before the cutoff; less than this needs no word.
 _SILENCE = pd.Timedelta(days=30)
+# To put the events of a day together first took 1.4 s of 10 million of them where a day had 4.5, and 3.4 s where it had
+# one; to sort them as they are took 1.6 s.
+_CROWDED = 3.0
 
 
 def summarize(
@@ -151,7 +155,8 @@ def _reduction(
     extra = _extra_columns(log, group, covariates)
     seen = seen_sql(cutoff, counted)
     known = _known(log, seen, extra, group)
-    tables = _with_known(_tables(log.query(visits_sql(seen, unit, pause)), pause, clock_end(cutoff, unit)), known)
+    visits = log.query(visits_sql(seen, unit, crowded=unit == "day" and _crowded(log, seen)))
+    tables = _with_known(_tables(visits, pause, clock_end(cutoff, unit)), known)
     first = next(tables, None)
     if first is None:
         raise DataError(f"no event up to the cutoff {cutoff}; the log starts at {log.span[0]}, choose a later cutoff")
@@ -165,6 +170,12 @@ def _reduction(
         kinds=counted,
     )
     return chain([head], map(head.over, tables))
+
+
+def _crowded(log: Events, seen: str) -> bool:
+    """Whether a user's active day has so many events that it pays to put them together before they are sorted."""
+    events, active = log.query(events_and_days_sql(seen)).fetchall()[0]
+    return bool(events > _CROWDED * active)
 
 
 def _tables(visits: duckdb.DuckDBPyRelation, gap: int, end: int) -> Iterator[pa.Table]:

@@ -18,7 +18,7 @@ def setting(resources: Resources, name: str) -> object:
 
 @pytest.fixture
 def big(tmp_path):
-    """A log of three million events of half as many users, which does not fit into 60 MB."""
+    """A log of three million events of half as many users, which does not fit into 40 MB."""
     path = tmp_path / "log.parquet"
     rows = """SELECT (i * 7919) % 1500007 AS "user", TIMESTAMP '2024-01-01' + to_seconds(i) AS "time"
               FROM range(3000000) t(i)"""
@@ -46,10 +46,10 @@ def test_progress_is_shown_where_somebody_looks(monkeypatch):
 def test_a_log_larger_than_the_memory_is_spilled_and_the_history_is_the_same(big, tmp_path, activity):
     spill = tmp_path / "spill"
     spill.mkdir()
-    log = read_events(big, resources=Resources(memory_limit="60MB", temp_directory=spill, threads=1))
+    log = read_events(big, resources=Resources(memory_limit="40MB", temp_directory=spill, threads=1))
     told = {"at": "2024-02-04", "activity": activity}
     assert summarize(log, **told) == summarize(read_events(big), **told)
-    assert activity == "event" or list(spill.rglob("*"))  # instants are sorted as they come, and take less
+    assert list(spill.rglob("*"))
     del log
     gc.collect()
     assert not list(spill.rglob("*"))
