@@ -88,7 +88,6 @@ def test_summarize_is_the_plain_definition(activity, drawn, step, gap):
 @settings(max_examples=20, deadline=None)
 @given(drawn=logs.rows)
 def test_days_are_the_same_put_together_first_or_sorted_as_they_are(share, drawn):
-    drawn = [(user + 100 * copy, step) for user, step in drawn for copy in range(100)]  # some are in the sample
     whole = summarize(logs.log(drawn))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bayesdecay.data.history._CROWDED", share)
