@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayesdecay.data.balance import Balance as Balance
+    from bayesdecay.data.combining import combine as combine
     from bayesdecay.data.datasets import load_cdnow as load_cdnow
     from bayesdecay.data.events import Events as Events
     from bayesdecay.data.events import read_events as read_events
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
     from bayesdecay.data.features import features_table as features_table
     from bayesdecay.data.folds import folds as folds
     from bayesdecay.data.history import History as History
-    from bayesdecay.data.history import combine as combine
+    from bayesdecay.data.history import HistoryFile as HistoryFile
     from bayesdecay.data.history import summarize as summarize
+    from bayesdecay.data.history import summarize_to as summarize_to
+    from bayesdecay.data.history_times import summarize_times as summarize_times
+    from bayesdecay.data.resources import Resources as Resources
     from bayesdecay.data.simulate import Simulation as Simulation
     from bayesdecay.data.simulate import simulate as simulate
     from bayesdecay.data.snapshots import Snapshots as Snapshots
@@ -107,9 +111,13 @@ __version__ = "0.1.0"
 _ROOM = {
     "read_events": "data.events",
     "Events": "data.events",
+    "Resources": "data.resources",
     "summarize": "data.history",
-    "combine": "data.history",
+    "summarize_to": "data.history",
+    "summarize_times": "data.history_times",
+    "combine": "data.combining",
     "History": "data.history",
+    "HistoryFile": "data.history",
     "snapshots": "data.snapshots",
     "Snapshots": "data.snapshots",
     "features_table": "data.features",

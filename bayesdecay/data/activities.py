@@ -1,12 +1,13 @@
-r"""From events to activities, in SQL: what counts once, and one row a user of it.
+"""From events to activities, in SQL: what counts once.
 
-In: the rows (user, time, ...) up to the cutoff. Out: one row a user with the activities
-:math:`0 = t_0 < t_1 < \dots < t_n \le T` since the acquisition.
+In: the rows (user, time, ...) up to the cutoff. Out: visits in order, of which a history is made, or the activities of
+two histories, one after the other.
 
-Every unit is the same rule, "an event opens an activity if it lies more than a gap after the one before",
-on another clock: a *day* is the event's midnight and a gap of zero, an *event* its instant and a gap of zero,
-a *session* its instant and the session gap. The log is sorted in a window, which DuckDB can spill to disk, and only
-the activities are gathered into lists, which it cannot: a list of raw clicks would be the larger by far.
+What is sorted are *visits*, each surely one activity: the single events, or those of one user on one day put together,
+where that leaves much less to sort. Then every unit is the same rule, "a visit opens an activity if it
+began more than a gap after the end of the one before": the gap is zero for days, which begin at midnight, and for
+events. Grouping and sorting spill to disk; DuckDB's lists, which do not, are not used:
+:mod:`~bayesdecay.data.reduction` reads the sorted stream.
 """
 
 from __future__ import annotations
@@ -17,24 +18,22 @@ import pandas as pd
 
 from bayesdecay.data.sql import identifier, instant, texts
 from bayesdecay.errors import unknown_name
-from bayesdecay.names import FIRST, GROUP, KIND, LAST, LAST_EVENT, SUM_TIMES, TIME, TIMES, USER, N, T
-from bayesdecay.units import MICROSECONDS_PER_DAY
+from bayesdecay.names import FIRST, GROUP, KIND, LAST_EVENT, TIME, TIMES, USER
 
 __all__ = [
     "ACTIVITY_UNITS",
-    "activities_sql",
     "check_activity",
     "clock_end",
     "combined_sql",
+    "events_and_days_sql",
     "group_and_covariates",
-    "history_sql",
     "known_at_sql",
     "seen_sql",
+    "visits_sql",
 ]
 
 ACTIVITY_UNITS = ("day", "session", "event")
 _U, _TIME = identifier(USER), identifier(TIME)
-_MIDNIGHT, _INSTANT = f"epoch_us({_TIME}::DATE::TIMESTAMP)", f"epoch_us({_TIME})"
 
 
 def check_activity(activity: str) -> str:
@@ -56,8 +55,8 @@ def seen_sql(at: pd.Timestamp, kinds: Sequence[str] | None = None) -> str:
     return f"SELECT * FROM {{log}} WHERE {_TIME} <= {instant(at)}{only}"
 
 
-def activities_sql(seen: str, activity: str, gap: int) -> str:
-    """Select one row a user: when its activities ``_opened``, and its ``last_event`` [microseconds since 1970].
+def visits_sql(seen: str, activity: str, *, crowded: bool) -> str:
+    """Select visits, sorted by user and time: ``user, began`` and, unless they are instants, ``ended``.
 
     Parameters
     ----------
@@ -65,50 +64,29 @@ def activities_sql(seen: str, activity: str, gap: int) -> str:
         Query of the rows that count.
     activity
         ``"day"``, ``"session"`` or ``"event"``.
-    gap
-        Session gap [microseconds].
+    crowded
+        Whether a user's events of one day are to be put together before they are sorted.
     """
-    clock = _MIDNIGHT if activity == "day" else _INSTANT
-    opens = f"before IS NULL OR x - before > {gap if activity == 'session' else 0}"
+    if activity != "day":
+        return f"SELECT {_U}, {_TIME} AS began FROM ({seen}) ORDER BY 1, 2"
+    if not crowded:
+        return f"SELECT {_U}, {_TIME}::DATE AS began, {_TIME} AS ended FROM ({seen}) ORDER BY 1, 3"
     return f"""
-        WITH clocked AS (
-            SELECT {_U}, {clock} AS x, {_INSTANT} AS instant,
-                   lag({clock}) OVER (PARTITION BY {_U} ORDER BY {_TIME}) AS before
-            FROM ({seen})
-        )
-        SELECT {_U}, list(x ORDER BY x) FILTER (WHERE {opens}) AS _opened, max(instant) AS last_event
-        FROM clocked GROUP BY {_U}"""
+        SELECT {_U}, {_TIME}::DATE AS began, max({_TIME}) AS ended
+        FROM ({seen}) GROUP BY 1, 2 ORDER BY 1, 2"""
 
 
-def history_sql(activities: str, end: int, extra: Sequence[str] = ()) -> str:
-    """Select a history's columns from activities.
-
-    All sums are of integers and are divided once, so that they do not depend on the order of the additions.
-
-    Parameters
-    ----------
-    activities
-        Query that gives ``user, _opened, last_event`` (see :func:`activities_sql`) and the extra columns.
-    end
-        End of the observation [microseconds since 1970].
-    extra
-        Further columns to keep.
-    """
-    kept = "".join(f", {identifier(name)}" for name in extra)
-    # Sum of (t - t[1]) as sum(t) - len(t) t[1]: a list's sum is a HUGEINT and cannot overflow.
-    return f"""
-        SELECT {_U}, len(_opened)::BIGINT - 1 AS {identifier(N)},
-               make_timestamp(_opened[1]) AS {identifier(FIRST)}, make_timestamp(_opened[-1]) AS {identifier(LAST)},
-               make_timestamp(last_event) AS {identifier(LAST_EVENT)},
-               ({end} - _opened[1])::DOUBLE / {MICROSECONDS_PER_DAY} AS {identifier(T)},
-               (list_sum(_opened) - len(_opened)::HUGEINT * _opened[1])::DOUBLE / {MICROSECONDS_PER_DAY}
-                   AS {identifier(SUM_TIMES)},
-               list_transform(_opened[2:], lambda t: t - _opened[1]) AS {identifier(TIMES)}{kept}
-        FROM ({activities}) ORDER BY {_U}"""
+def events_and_days_sql(seen: str) -> str:
+    """Count the events and the active days of a log's first million rows."""
+    rows = f"SELECT {_U}, {_TIME}::DATE AS active FROM ({seen}) LIMIT 1000000"
+    return f"SELECT count(*), count(DISTINCT ({_U}, active)) FROM ({rows})"
 
 
 def combined_sql(gap: int, extra: Sequence[str] = ()) -> str:
-    """Select activities, as :func:`activities_sql` does, of the tables ``earlier`` and ``later``, one after the other.
+    """Select the activities of the tables ``earlier`` and ``later``, one after the other, a row a user in order.
+
+    Columns ``user``, ``_opened`` (when the activities began, the acquisition among them), ``_ended`` (the last event)
+    [microseconds since 1970] and the further ones.
 
     The later part's first activity is none if it goes on with the earlier part's last one: on the same day, or in the
     same session.
@@ -133,8 +111,8 @@ def combined_sql(gap: int, extra: Sequence[str] = ()) -> str:
                CASE WHEN l._opened IS NULL THEN e._opened WHEN e._opened IS NULL THEN l._opened
                     WHEN {goes_on} THEN list_concat(e._opened, l._opened[2:])
                     ELSE list_concat(e._opened, l._opened) END AS _opened,
-               greatest(e._ended, l._ended) AS last_event{kept}
-        FROM e FULL JOIN l ON e.{_U} = l.{_U}"""
+               greatest(e._ended, l._ended) AS _ended{kept}
+        FROM e FULL JOIN l ON e.{_U} = l.{_U} ORDER BY 1"""
 
 
 def known_at_sql(seen: str, columns: dict[str, str], which: str) -> str:
@@ -155,7 +133,7 @@ def known_at_sql(seen: str, columns: dict[str, str], which: str) -> str:
     values = "".join(f", min({value}) AS {identifier(name)}" for name, value in columns.items())
     return f"""
         WITH edge AS (SELECT {_U}, {edge}({_TIME}) AS {_TIME} FROM ({seen}) GROUP BY {_U})
-        SELECT {_U}{values} FROM ({seen}) JOIN edge USING ({_U}, {_TIME}) GROUP BY {_U}"""
+        SELECT {_U}{values} FROM ({seen}) JOIN edge USING ({_U}, {_TIME}) GROUP BY {_U} ORDER BY {_U}"""
 
 
 def group_and_covariates(group: str | None, covariates: Sequence[str]) -> dict[str, str]:

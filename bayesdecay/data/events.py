@@ -19,6 +19,7 @@ import pandas as pd
 from bayesdecay.data.card import card
 from bayesdecay.data.inspection import Inspection, inspect_log
 from bayesdecay.data.quality import DataQuality, span_text
+from bayesdecay.data.resources import Resources
 from bayesdecay.data.source import Columns, Source, open_source
 from bayesdecay.data.sql import identifier, instant
 from bayesdecay.data.times import check_timezone
@@ -175,6 +176,7 @@ def read_events(  # noqa: PLR0913 - what a log can tell; all but the source are 
     timezone: str | None = None,
     time_unit: str | None = None,
     now: Date | None = None,
+    resources: Resources | None = None,
 ) -> Events:
     """Read and check an event log.
 
@@ -197,6 +199,8 @@ def read_events(  # noqa: PLR0913 - what a log can tell; all but the source are 
         Unit of times that are numbers since 1970: ``"s"``, ``"ms"``, ``"us"``, ``"ns"`` or ``"d"``.
     now
         Point in time [in the log's zone] after which events are of the future; default the clock's.
+    resources
+        Memory, folder to spill to and threads of all that is asked of this log, and whether progress is shown.
 
     Raises
     ------
@@ -223,7 +227,7 @@ def read_events(  # noqa: PLR0913 - what a log can tell; all but the source are 
     named = {USER: user, TIME: time, KIND: kind, AMOUNT: amount}
     roles = {role: name for role, name in named.items() if name is not None}
     wanted = Columns(roles=roles, extra=_extra(roles, columns))
-    opened = open_source(source, wanted, zoned=timezone is not None)
+    opened = open_source(source, wanted, zoned=timezone is not None, resources=resources)
     allowed = None if kinds is None else tuple(map(str, _listed("kinds", kinds)))
     try:
         told = inspect_log(opened, wanted, kinds=allowed, timezone=timezone, time_unit=time_unit, now=_clock(now))

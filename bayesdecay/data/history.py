@@ -1,4 +1,4 @@
-r"""From a log to its history: reduce it at a cutoff, and put histories of parts together.
+r"""From a log to its history: reduce it at a cutoff.
 
 In: a checked log (:class:`~bayesdecay.data.events.Events`). Out: :class:`History`, for user u the activities
 :math:`0 < t_1 < \dots < t_n \le T` since the acquisition at 0, and their sum :math:`\sum_j t_j`, which is all that the
@@ -8,7 +8,9 @@ likelihood of the decay model needs. Rows after the cutoff are never seen.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
 
 import duckdb
 import pandas as pd
@@ -16,27 +18,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bayesdecay.data.activities import (
-    activities_sql,
     check_activity,
     clock_end,
-    combined_sql,
+    events_and_days_sql,
     group_and_covariates,
-    history_sql,
     known_at_sql,
     seen_sql,
+    visits_sql,
 )
 from bayesdecay.data.block import Block
 from bayesdecay.data.events import Date, Events
+from bayesdecay.data.history_file import HistoryFile, write_parts
 from bayesdecay.data.record import HISTORY_COLUMNS, History
-from bayesdecay.data.sql import connect, fetch, identifier
+from bayesdecay.data.reduction import reduced
+from bayesdecay.data.sql import fetch, lossless
 from bayesdecay.errors import DataError
-from bayesdecay.names import FIRST, GROUP, TIME, USER, WEIGHT
+from bayesdecay.names import GROUP, TIME, USER, WEIGHT
 from bayesdecay.units import MICROSECONDS_PER_DAY, Duration, cutoff_instant, days
 
-__all__ = ["Block", "History", "combine", "summarize"]
+__all__ = ["Block", "History", "HistoryFile", "summarize", "summarize_to"]
 
 # A shop may well have been without an event for a while before the cutoff; less than this needs no word.
 _SILENCE = pd.Timedelta(days=30)
+# To put the events of a day together first took 1.4 s of 10 million of them where a day had 4.5, and 3.4 s where it had
+# one; to sort them as they are took 1.6 s.
+_CROWDED = 3.0
 
 
 def summarize(
@@ -97,27 +103,65 @@ def summarize(
     >>> history.table["T"].to_pylist(), history.table["n"].to_pylist(), history.table["sum_times"].to_pylist()
     ([7.0], [1], [3.0])
     """
+    parts = list(_reduction(log, at, activity, session_gap, kinds, group, covariates))
+    return parts[0].over(pa.concat_tables([part.table for part in parts]))
+
+
+def summarize_to(
+    path: str | Path,
+    log: Events,
+    *,
+    at: Date | None = None,
+    activity: str = "day",
+    session_gap: Duration = "30min",
+    kinds: Sequence[str] | None = None,
+    group: str | None = None,
+    covariates: Sequence[str] = (),
+) -> HistoryFile:
+    """Reduce a log to a Parquet file, as :func:`summarize` does, without ever holding the whole history in memory.
+
+    Parameters
+    ----------
+    path
+        File to write, whole or not at all. The other arguments, errors and warnings are those of :func:`summarize`.
+
+    Returns
+    -------
+    HistoryFile
+        To be scored from where it lies; :meth:`History.from_parquet` reads it whole.
+    """
+    return write_parts(_reduction(log, at, activity, session_gap, kinds, group, covariates), path)
+
+
+def _reduction(
+    log: Events,
+    at: Date | None,
+    activity: str,
+    session_gap: Duration,
+    kinds: Sequence[str] | None,
+    group: str | None,
+    covariates: Sequence[str],
+) -> Iterator[History]:
+    """Check what is asked for, and give the history in parts, the users in order; at least one."""
     if not isinstance(log, Events):
         raise TypeError(f"summarize takes a log that read_events has checked, not {type(log).__name__}")
     cutoff = log.end if at is None else cutoff_instant(at)
     _warn_of_unseen_silence(log, cutoff)
     unit, gap = check_activity(activity), days(session_gap)
-    if unit == "session" and round(gap * MICROSECONDS_PER_DAY) == 0:
+    pause = round(gap * MICROSECONDS_PER_DAY) if unit == "session" else 0
+    if unit == "session" and pause == 0:
         raise ValueError(f"session_gap {session_gap!r} lets no session go on; to count instants take activity='event'")
     counted = None if kinds is None else log.known_kinds(kinds)
     extra = _extra_columns(log, group, covariates)
     seen = seen_sql(cutoff, counted)
-    query = activities_sql(seen, unit, round(gap * MICROSECONDS_PER_DAY))
-    if extra:
-        user = identifier(USER)
-        query = f"SELECT * FROM ({query}) JOIN ({known_at_sql(seen, extra, 'first')}) USING ({user})"
-    table = fetch(log.query(history_sql(query, clock_end(cutoff, unit), tuple(extra))))
-    if not table.num_rows:
+    known = _known(log, seen, extra, group)
+    visits = log.query(visits_sql(seen, unit, crowded=unit == "day" and _crowded(log, seen)))
+    tables = _with_known(_tables(visits, pause, clock_end(cutoff, unit)), known)
+    first = next(tables, None)
+    if first is None:
         raise DataError(f"no event up to the cutoff {cutoff}; the log starts at {log.span[0]}, choose a later cutoff")
-    for name in extra:
-        _refuse_missing(table, name, group if name == GROUP else name)
-    return History(
-        table=table,
+    head = History(
+        table=first,
         at=cutoff,
         activity=unit,
         session_gap=gap,
@@ -125,68 +169,40 @@ def summarize(
         covariates=tuple(covariates),
         kinds=counted,
     )
+    return chain([head], map(head.over, tables))
 
 
-def combine(earlier: History, later: History) -> History:
-    """Put the histories of two parts of a log together, exactly as if the whole had been summarized.
-
-    The parts are either different users at the same cutoff, or the same log split in time: everything up to
-    ``earlier.at``, and everything after it.
-
-    Parameters
-    ----------
-    earlier, later
-        Histories of one unit of activity, one group and the same covariates.
-
-    Returns
-    -------
-    History
-        At the later cutoff. Users of the later part who were acquired in the earlier one keep that acquisition, with
-        its group and covariates.
-
-    Raises
-    ------
-    ValueError
-        If the two do not fit together.
-    """
-    for what in ("activity", "session_gap", "group", "covariates", "kinds"):
-        mine, other = getattr(earlier, what), getattr(later, what)
-        if mine != other:
-            raise ValueError(f"histories of different {what} cannot be combined: {mine!r} and {other!r}")
-    if earlier.table[USER].type != later.table[USER].type:
-        raise ValueError(f"the users' ids differ in type: {earlier.table[USER].type} and {later.table[USER].type}")
-    extra = tuple(earlier.table.column_names[len(HISTORY_COLUMNS) :])
-    gap = round(earlier.session_gap * MICROSECONDS_PER_DAY) if earlier.activity == "session" else 0
-    end = clock_end(later.at, later.activity)
-    with connect() as connection:
-        connection.register("earlier", earlier.table)
-        connection.register("later", later.table)
-        _refuse_overlap(connection, earlier, later)
-        table = fetch(connection.sql(history_sql(combined_sql(gap, extra), end, extra)))
-    return later.over(table)
+def _crowded(log: Events, seen: str) -> bool:
+    """Whether a user's active day has so many events that it pays to put them together before they are sorted."""
+    events, active = log.query(events_and_days_sql(seen)).fetchall()[0]
+    return bool(events > _CROWDED * active)
 
 
-def _refuse_overlap(connection: duckdb.DuckDBPyConnection, earlier: History, later: History) -> None:
-    """Refuse halves that are neither of different users nor one after the other."""
-    if earlier.at == later.at:
-        user = identifier(USER)
-        both = connection.sql(f"SELECT count(*) FROM earlier JOIN later USING ({user})").fetchall()[0][0]
-        if both:
-            raise ValueError(
-                f"{both} users are in both histories of the cutoff {later.at}; "
-                "give different users, or split the log in time and summarize the earlier half at its own end"
-            )
-        return
-    if earlier.at > later.at:
-        raise ValueError(f"the earlier history's cutoff {earlier.at} is after the later one's {later.at}; swap the two")
-    begin = pc.min(later.table[FIRST]).as_py()
-    # On the clock of days the cutoff's own day may be split: its halves are one activity.
-    boundary = earlier.at.normalize() if earlier.activity == "day" else earlier.at + pd.Timedelta(microseconds=1)
-    if begin is not None and begin < boundary:
-        raise ValueError(
-            f"the later history starts at {begin}, before the cutoff {earlier.at} of the earlier one; "
-            "give it only the events after that cutoff, or summarize different users at the same cutoff"
-        )
+def _tables(visits: duckdb.DuckDBPyRelation, gap: int, end: int) -> Iterator[pa.Table]:
+    """Reduce the visits that a query gives, as they come."""
+    for table in reduced(visits.to_arrow_reader(), gap=gap, end=end):
+        yield lossless(table, visits)
+
+
+def _known(log: Events, seen: str, extra: dict[str, str], group: str | None) -> pa.Table | None:
+    """Look up what is known of the users at their acquisition, a row a user in order; None if nothing is wanted."""
+    if not extra:
+        return None
+    known = fetch(log.query(known_at_sql(seen, extra, "first")))
+    for name in extra:
+        _refuse_missing(known, name, group if name == GROUP else name)
+    return known.drop_columns([USER])
+
+
+def _with_known(tables: Iterable[pa.Table], known: pa.Table | None) -> Iterator[pa.Table]:
+    """Put what is known of the users beside them; both are sorted and hold the same users."""
+    start = 0
+    for table in tables:
+        if known is not None:
+            for name in known.column_names:
+                table = table.append_column(name, known[name].slice(start, len(table)))
+        start += len(table)
+        yield table
 
 
 def _warn_of_unseen_silence(log: Events, cutoff: pd.Timestamp) -> None:
@@ -198,7 +214,7 @@ def _warn_of_unseen_silence(log: Events, cutoff: pd.Timestamp) -> None:
             f"{last:%Y-%m-%d}, and everybody counts as silent in between; if the log was not kept for so long, "
             f"take at='{last:%Y-%m-%d}'",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

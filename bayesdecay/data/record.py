@@ -75,8 +75,11 @@ class History:
         return int(self.table.num_rows)
 
     def blocks(self, size: int = 50_000) -> Iterator[Block]:
-        """Go through the users in order, ``size`` at a time, in memory that does not grow with their number."""
-        for start in range(0, len(self), size):
+        """Go through the users in order, ``size`` at a time, in memory that does not grow with their number.
+
+        No users at all are one empty block, so that what is made of blocks has its columns.
+        """
+        for start in range(0, max(len(self), 1), size):
             yield Block.from_table(self.table.slice(start, size), self.covariates)
 
     def distinct(self) -> tuple[Block, np.ndarray]:
@@ -135,6 +138,12 @@ class History:
 
     def to_parquet(self, path: str | Path) -> Path:
         """Write the history, its description in the file's metadata; nothing half-written is left behind."""
+        with replacing(path) as unfinished:
+            pq.write_table(self.for_file(), unfinished)
+        return Path(path)
+
+    def for_file(self) -> pa.Table:
+        """Return the table as it is written to a file: with the history's description in its metadata."""
         description = {
             "at": self.at.isoformat(),
             "activity": self.activity,
@@ -143,9 +152,7 @@ class History:
             "covariates": self.covariates,
             "kinds": self.kinds,
         }
-        with replacing(path) as unfinished:
-            pq.write_table(self.table.replace_schema_metadata({_METADATA: json.dumps(description)}), unfinished)
-        return Path(path)
+        return self.table.replace_schema_metadata({_METADATA: json.dumps(description)})
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> History:
@@ -164,6 +171,11 @@ class History:
             table = pq.read_table(path)
         except pa.ArrowInvalid as error:
             raise DataError(f"{path} cannot be read as a history in Parquet: {error}") from error
+        return cls.of_file(table, path)
+
+    @classmethod
+    def of_file(cls, table: pa.Table, path: str | Path) -> History:
+        """Make a history of rows of a file, described by their metadata."""
         metadata = table.schema.metadata or {}
         if _METADATA not in metadata:
             raise DataError(f"{path} is not a history; write one with History.to_parquet, or read_events and summarize")

@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from bayesdecay.data.frames import arrow_columns
+from bayesdecay.data.resources import Resources
 from bayesdecay.data.sql import connect, text
 from bayesdecay.errors import DataError, unknown_name
 
@@ -77,7 +78,7 @@ class Source:
     label: str
 
 
-def open_source(source: Any, columns: Columns, *, zoned: bool = False) -> Source:
+def open_source(source: Any, columns: Columns, *, zoned: bool = False, resources: Resources | None = None) -> Source:
     """Open a log.
 
     Parameters
@@ -88,30 +89,36 @@ def open_source(source: Any, columns: Columns, *, zoned: bool = False) -> Source
         The columns wanted.
     zoned
         Whether times of different offsets may be brought to one zone.
+    resources
+        What its queries may use.
 
     Raises
     ------
+    ValueError
+        If resources are given for a relation, whose connection is the user's.
     FileNotFoundError
         If no file is there.
     TypeError
         If it is none of these.
     """
     if isinstance(source, duckdb.DuckDBPyRelation):
+        if resources is not None:
+            raise ValueError("a DuckDB relation is read on your own connection; set memory_limit and the like there")
         types = dict(zip(source.columns, map(str, source.types), strict=True))
         wanted = columns.choose(list(types))
         # Only its own connection knows the tables of a relation; nothing is created there.
         run = _asking(lambda sql: source.query(_SOURCE, sql))
         return Source(run=run, table=_SOURCE, types={name: types[name] for name in wanted}, label="the DuckDB relation")
     if isinstance(source, str | os.PathLike):
-        return _open_files([Path(source)], columns)
+        return _open_files([Path(source)], columns, resources)
     if isinstance(source, list | tuple) and source and all(isinstance(path, str | os.PathLike) for path in source):
-        return _open_files([Path(path) for path in source], columns)
+        return _open_files([Path(path) for path in source], columns, resources)
     table = arrow_columns(source, columns.choose, zoned)
     if table is None:
         raise TypeError(
             f"events come as a path, a pandas, polars or Arrow table, or a DuckDB relation, not {type(source).__name__}"
         )
-    return _open_arrow(table)
+    return _open_arrow(table, resources)
 
 
 def _asking(ask: Callable[[str], duckdb.DuckDBPyRelation | None]) -> _Query:
@@ -126,14 +133,14 @@ def _asking(ask: Callable[[str], duckdb.DuckDBPyRelation | None]) -> _Query:
     return run
 
 
-def _open_arrow(table: pa.Table) -> Source:
+def _open_arrow(table: pa.Table, resources: Resources | None) -> Source:
     """Put an Arrow table behind a private connection, without copying it."""
-    connection = connect()
+    connection = connect(resources)
     connection.register(_SOURCE, table)
     return Source(run=_asking(connection.sql), table=_SOURCE, types=_types(connection, _SOURCE), label="the table")
 
 
-def _open_files(paths: Sequence[Path], columns: Columns) -> Source:
+def _open_files(paths: Sequence[Path], columns: Columns, resources: Resources | None) -> Source:
     """Put files behind a private connection as a view."""
     files = [file for path in paths for file in _matches(path)]
     names = "[" + ", ".join(text(_literal(file)) for file in files) + "]"
@@ -141,7 +148,7 @@ def _open_files(paths: Sequence[Path], columns: Columns) -> Source:
     label = str(paths[0]) if len(paths) == 1 else f"{len(files)} files"
     if all(Path(file).stat().st_size == 0 for file in files):
         raise DataError(f"{label} is empty; expected at least one row")
-    connection = connect()
+    connection = connect(resources)
     try:
         if is_csv:
             reader = _csv_reader(connection, names, columns)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
-import uuid
 from collections.abc import Iterable
-from pathlib import Path
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
 
-__all__ = ["connect", "fetch", "identifier", "instant", "plain", "text", "texts"]
+from bayesdecay.data.resources import Resources
+
+__all__ = ["connect", "fetch", "identifier", "instant", "lossless", "plain", "text", "texts"]
 
 
-def connect() -> duckdb.DuckDBPyConnection:
-    """Open a private in-memory database that spills to the system's temporary folder."""
-    # The default would spill into ".tmp" of the folder that the user happens to work in.
-    spill = Path(tempfile.gettempdir()) / f"bayesdecay-{uuid.uuid4().hex}"
-    connection = duckdb.connect(config={"temp_directory": str(spill)})
+def connect(resources: Resources | None = None) -> duckdb.DuckDBPyConnection:
+    """Open a private in-memory database that spills to disk."""
+    connection = (resources or Resources()).open()
     # A misspelt view must not pick up a Python variable of that name.
     connection.execute("SET python_enable_replacements = false")
     connection.execute("SET arrow_lossless_conversion = true")  # a UUID stays one
@@ -27,11 +24,16 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 def fetch(relation: duckdb.DuckDBPyRelation) -> pa.Table:
     """Run a query; UUIDs stay UUIDs even on a user's connection that would turn them into text."""
-    table = plain(relation.to_arrow_table())
+    return lossless(relation.to_arrow_table(), relation)
+
+
+def lossless(table: pa.Table, relation: duckdb.DuckDBPyRelation) -> pa.Table:
+    """Give some of a query's rows the types that its columns have."""
+    table = plain(table)
     lost = [
         name
         for name, kind in zip(relation.columns, relation.types, strict=True)
-        if str(kind) == "UUID" and table.schema.field(name).type != pa.uuid()
+        if str(kind) == "UUID" and name in table.column_names and table.schema.field(name).type != pa.uuid()
     ]
     if not lost:
         return table

@@ -70,6 +70,8 @@ class LogOptions:
     at
         Cutoff, as in 2024-06-30: the day is seen to its end and nothing after it. The end of the log if not given;
         an earlier day leaves something to check the forecasts on.
+    memory_limit
+        Memory for reading and sorting the log, as in 2GB; what does not fit goes to the system's temporary folder.
     """
 
     user: str = "user"
@@ -83,6 +85,7 @@ class LogOptions:
     session_gap: str = "30min"
     group: str | None = None
     at: str | None = None
+    memory_limit: str | None = None
 
     def read(self, source: str) -> Events:
         """Read and check the log."""
@@ -95,6 +98,7 @@ class LogOptions:
             columns=[self.group] if self.group else [],
             timezone=self.timezone,
             time_unit=self.time_unit,
+            resources=bayesdecay.Resources(memory_limit=self.memory_limit),
         )
 
     @property

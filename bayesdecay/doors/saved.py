@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bayesdecay import units
-from bayesdecay.data.history import History
+from bayesdecay.data.history import History, HistoryFile
 from bayesdecay.errors import LeakageError
 from bayesdecay.model.decay import DecayFit
 from bayesdecay.model.fits import load
@@ -24,12 +24,18 @@ __all__ = [
     "reactivation_fits",
     "refuse_hindsight",
     "refuse_other_unit",
+    "stored_history",
 ]
 
 
 def history_of(path: Path) -> History:
     """Read a history that ``bayesdecay summarize`` wrote."""
     return History.from_parquet(path)
+
+
+def stored_history(path: Path) -> HistoryFile:
+    """Look at a history that ``bayesdecay summarize`` wrote, to be read part by part."""
+    return HistoryFile.open(path)
 
 
 def decay_fit(path: Path) -> DecayFit:

@@ -47,8 +47,7 @@ def summarize(log: LogSource, *, out: Path, log_options: LogOptions = _LOG) -> i
     check_file(out, suffixes=(".parquet",), what="a history", log=log)
     events = log_options.read(log)
     say(events.quality)
-    history = bayesdecay.summarize(events, **log_options.counting)
-    history.to_parquet(out)
+    history = bayesdecay.summarize_to(out, events, **log_options.counting)
     say(f"{len(history):,} users up to {history.at}: {out}")
     return 0
 
@@ -98,18 +97,20 @@ def score(
     """
     from bayesdecay.doors.job import check_horizons
     from bayesdecay.doors.marks import marked_scores
-    from bayesdecay.doors.saved import decay_fit, history_of, refuse_other_unit
+    from bayesdecay.doors.saved import decay_fit, refuse_other_unit, stored_history
+    from bayesdecay.model.scores import write_scores
+    from bayesdecay.model.scoring import score_parts
 
     check_file(out, suffixes=(".parquet", ".csv"), what="a table of scores")
     horizons = units.durations(horizon.split(","))
     options = bayesdecay.ScoreOptions(horizons=horizons, random_seed=result.random_seed)
-    fitted, users = decay_fit(decay), history_of(history)
+    fitted, users = decay_fit(decay), stored_history(history)
     refuse_other_unit(fitted, users.activity)
     check_horizons(horizons, users.activity)
-    scores = fitted.score(users, options=options, draws=_DRAWS, allow_unconverged=result.allow_unconverged)
-    scores = marked_scores(scores, {"decay model": fitted.verdict})
-    (scores.to_parquet if out.suffix == ".parquet" else scores.to_csv)(out)
-    say(f"{len(scores):,} users: {out}")
+    population = fitted.population(_DRAWS, allow_unconverged=result.allow_unconverged)
+    parts, verdicts = score_parts(population, users, options), {"decay model": fitted.verdict}
+    write_scores((marked_scores(part, verdicts) for part in parts), out)
+    say(f"{len(users):,} users: {out}")
     return 0
 
 

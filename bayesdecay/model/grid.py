@@ -99,12 +99,13 @@ class Grid:
             return self
         return Grid(rates=self.rates, restorations=chebyshev_nodes(low, high, _NARROW_NODES))
 
-    def interpolation(self, rho: float) -> Floats:
-        """Weights (node,) that make a value at restoration ``rho`` of values at the nodes."""
+    def interpolation(self, rho: float | Floats) -> Floats:
+        """Weights that make a value at restoration ``rho`` of values at the nodes: (node,), or (node, sample)."""
         if self.restorations.size == 1:
-            return np.ones(1)
+            return np.ones((1, *np.shape(rho)))
         low, high = self.restorations[0], self.restorations[-1]
-        return self.lagrange @ ((2.0 * rho - low - high) / (high - low)) ** np.arange(self.restorations.size)
+        place = (2.0 * np.asarray(rho) - low - high) / (high - low)
+        return self.lagrange @ np.power.outer(place, np.arange(self.restorations.size)).T
 
     @property
     def lagrange(self) -> Floats:

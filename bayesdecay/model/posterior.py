@@ -221,9 +221,12 @@ def summary_table(tree: xr.DataTree, verdict: Verdict, *, ci_prob: float = 0.9) 
 
 def thinned(posterior: xr.Dataset, draws: int) -> xr.Dataset:
     """Stack chain and draw into ``sample`` and keep at most ``draws`` of them, evenly spread over the chains."""
-    stacked = posterior.stack(sample=("chain", "draw")).reset_index("sample").drop_vars(["chain", "draw"])
-    keep = np.unique(np.linspace(0, stacked.sizes["sample"] - 1, draws).round().astype(int))
-    return stacked.isel(sample=keep).transpose("sample", ...)
+    per_chain = posterior.sizes["draw"]
+    keep = np.unique(np.linspace(0, posterior.sizes["chain"] * per_chain - 1, draws).round().astype(int))
+    # Only what is kept is looked up: stacking all of it would take most of the time of scoring one user.
+    chain, draw = (xr.DataArray(places, dims="sample") for places in np.divmod(keep, per_chain))
+    kept = posterior.isel(chain=chain, draw=draw).drop_vars(["chain", "draw"], errors="ignore")
+    return kept.transpose("sample", ...)
 
 
 def write_tree(trees: Mapping[str, xr.DataTree] | xr.DataTree, path: str | Path) -> Path:

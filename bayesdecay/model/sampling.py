@@ -17,6 +17,7 @@ from bayesdecay.errors import MissingExtraError, unknown_name
 from bayesdecay.model.density import Density
 from bayesdecay.model.variables import OFFSET, is_horseshoe, is_spread
 from bayesdecay.model.whitening import Whitening
+from bayesdecay.watched import watched
 
 __all__ = ["FEW_PARAMETERS", "Sampling", "draw_posterior"]
 
@@ -86,7 +87,7 @@ class Sampling:
         """Whether a progress bar is shown: as told, else where somebody looks."""
         if self.progress is not None:
             return self.progress
-        return sys.stderr.isatty() or "ipykernel" in sys.modules
+        return watched(sys.stderr)
 
 
 def draw_posterior(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -17,9 +18,11 @@ from numpy.typing import NDArray
 from bayesdecay import names, units
 from bayesdecay.files import replacing
 
-__all__ = ["Forecast", "ScoreOptions", "Scores"]
+__all__ = ["Forecast", "ScoreOptions", "Scores", "write_scores"]
 
 Floats = NDArray[np.float64]
+
+_ROW_GROUP = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,17 +114,45 @@ class Scores:
 
     def to_parquet(self, path: str | Path) -> None:
         """Write the table to a Parquet file, whole or not at all."""
-        with replacing(path) as part:
-            pa.parquet.write_table(self.table, part)
+        with replacing(path) as unfinished:
+            pa.parquet.write_table(self.table, unfinished)
 
     def to_csv(self, path: str | Path) -> None:
         """Write the table to a CSV file, whole or not at all."""
-        with replacing(path) as part:
-            pa.csv.write_csv(self.table, part)
+        with replacing(path) as unfinished:
+            pa.csv.write_csv(self.table, unfinished)
 
     def _repr_html_(self) -> str:
         head: str = self.table.slice(0, 8).to_pandas().to_html(float_format="{:.3g}".format, index=False)
         return f"<p>Scores of {len(self):,} users, {self.ci_prob:.0%} intervals</p>{head}"
+
+
+def write_scores(parts: Iterable[Scores], path: str | Path) -> None:
+    """Write scores part by part to a file, ``.parquet`` or else CSV, whole or not at all.
+
+    Parameters
+    ----------
+    parts
+        At least one; what :func:`~bayesdecay.model.scoring.score_parts` gives.
+    """
+    tables = (part.table for part in parts)
+    first = next(tables)
+    opened = pa.parquet.ParquetWriter if Path(path).suffix == ".parquet" else pa.csv.CSVWriter
+    with replacing(path) as unfinished, opened(unfinished, first.schema) as writer:
+        for gathered in _gathered(chain([first], tables)):
+            writer.write_table(gathered)
+
+
+def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Put small tables together: a row group of a Parquet file should not be of a few thousand rows."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(map(len, waiting)) >= _ROW_GROUP:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

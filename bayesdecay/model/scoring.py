@@ -23,7 +23,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -32,7 +31,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesdecay import curves, names, units
-from bayesdecay.data.history import Block, History
+from bayesdecay.data.history import Block, History, HistoryFile
 from bayesdecay.errors import DataError
 from bayesdecay.model import kernel
 from bayesdecay.model.grid import Statistics
@@ -49,6 +48,7 @@ __all__ = [
     "interest_draws",
     "score",
     "score_blocks",
+    "score_parts",
     "user_draws",
 ]
 
@@ -83,12 +83,21 @@ def score(population: Population, history: History, options: ScoreOptions) -> Sc
     Returns
     -------
     Scores
-        A tidy table. For tables larger than memory use :func:`score_blocks` and write each block.
+        A tidy table. For tables larger than memory use :func:`score_parts` and
+        :func:`~bayesdecay.model.scores.write_scores`.
     """
     return Scores(table=pa.Table.from_batches(score_blocks(population, history, options)), ci_prob=options.ci_prob)
 
 
-def score_blocks(population: Population, history: History, options: ScoreOptions) -> Iterator[pa.RecordBatch]:
+def score_parts(population: Population, history: History | HistoryFile, options: ScoreOptions) -> Iterator[Scores]:
+    """Yield the scores of a history, or of a file of it, part by part, in its order; memory does not grow with it."""
+    for block in score_blocks(population, history, options):
+        yield Scores(table=pa.Table.from_batches([block]), ci_prob=options.ci_prob)
+
+
+def score_blocks(
+    population: Population, history: History | HistoryFile, options: ScoreOptions
+) -> Iterator[pa.RecordBatch]:
     """Yield the scores of a history block by block, in its order, memory staying that of a few blocks."""
     columns = {names.CI_PROB: str(options.ci_prob), names.AT: str(history.at)}
 
@@ -172,7 +181,7 @@ def _summed(draws: UserDraws, chance: Floats, rng: np.random.Generator) -> Float
 
 def _over_blocks[Result](
     population: Population,
-    history: History,
+    history: History | HistoryFile,
     options: ScoreOptions,
     finish: Callable[[UserDraws, np.random.Generator], Result],
 ) -> Iterator[Result]:
@@ -184,16 +193,18 @@ def _over_blocks[Result](
         )
     seed = np.random.SeedSequence(options.random_seed)
     cores = os.cpu_count() or 1
-    # No users at all are one empty block, so that the result has its columns.
-    nobody = [Block.from_table(history.table, history.covariates)] if len(history) == 0 else []
+    rows = _rows(population)
 
     def work(block: Block, child: np.random.SeedSequence) -> Result:
         rng = np.random.default_rng(child)
         return finish(_draw(population, block, options, rng), rng)
 
+    if len(history) <= rows:  # a thread takes longer to start than a user to score
+        yield work(next(history.blocks(rows)), seed.spawn(1)[0])
+        return
     with ThreadPoolExecutor(cores) as pool:
         waiting: deque[Future[Result]] = deque()
-        for block in chain(nobody, history.blocks(_rows(population))):
+        for block in history.blocks(rows):
             waiting.append(pool.submit(work, block, seed.spawn(1)[0]))
             if len(waiting) > cores:
                 yield waiting.popleft().result()
@@ -217,7 +228,7 @@ def _draw(population: Population, block: Block, options: ScoreOptions, rng: np.r
         _side_by_side(log_beta),
         population.alpha,
         population.rho,
-        np.stack([grid.interpolation(rho) for rho in population.rho], axis=1).astype(np.float32),
+        grid.interpolation(population.rho).astype(np.float32),
         np.log(part.exposure).astype(np.float32),
         part.ageing,
         part.n,

@@ -13,9 +13,10 @@ import pandas as pd
 import pyarrow as pa
 
 from bayesdecay.data.activities import clock_end
+from bayesdecay.data.combining import combine
 from bayesdecay.data.feature_names import read_names
 from bayesdecay.data.features import features
-from bayesdecay.data.history import History, combine
+from bayesdecay.data.history import History
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.names import FIRST, LAST, LAST_EVENT, RETURNED, SUM_TIMES, TIMES, USER, N, T
 

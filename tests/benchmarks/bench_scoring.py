@@ -1,8 +1,8 @@
 """Scoring a million users: seconds and peak memory, in processes of their own.
 
-CDNOW's customers repeated with jitter, the default scores (30 and 90 days, 90 % intervals) from 200 draws. Streamed
-means that blocks of scores go to a Parquet file as they are made; whole, that the table is made in memory and then
-written.
+CDNOW's customers repeated with jitter, three horizons with 90 % intervals from 200 draws. Streamed means that the
+history is read and the scores are written part by part, from Parquet file to Parquet file; whole, that both tables are
+held in memory.
 
     python tests/benchmarks/bench_scoring.py
 """
@@ -22,7 +22,7 @@ from measuring import arguments, goal, markdown, own_caches, peak_memory, run, s
 
 __all__ = ["main"]
 
-USERS, DRAWS = 1_000_000, 200
+USERS, DRAWS, HORIZONS = 1_000_000, 200, ("30d", "60d", "90d")
 MOST_SECONDS, MOST_MEMORY = 120, 2.0
 WAYS = {"streamed": 3, "whole": 1}
 
@@ -58,26 +58,25 @@ def score_all(folder: Path, *, streamed: bool) -> None:
     """Score everybody and write the scores; report the seconds of that, without imports, and the peak memory."""
     import pyarrow.parquet as pq
 
-    from bayesdecay import History, ScoreOptions, load
-    from bayesdecay.model.scoring import score_blocks
+    from bayesdecay import History, HistoryFile, ScoreOptions, load
+    from bayesdecay.model.scores import write_scores
+    from bayesdecay.model.scoring import score_parts
 
     # Speed is measured here; whether such a fit may be believed is told elsewhere.
     fit = load(folder / "decay.nc")
     began = time.perf_counter()
-    history = History.from_parquet(folder / "history.parquet")
-    path, options = folder / "scores.parquet", ScoreOptions(random_seed=1)
+    path, options = folder / "scores.parquet", ScoreOptions(horizons=HORIZONS, random_seed=1)
     if streamed:
-        blocks = score_blocks(fit.population(DRAWS, allow_unconverged=True), history, options)
-        head = next(blocks)
-        with pq.ParquetWriter(path, head.schema) as writer:
-            writer.write_batch(head)
-            for block in blocks:
-                writer.write_batch(block)
+        file = HistoryFile.open(folder / "history.parquet")
+        write_scores(score_parts(fit.population(DRAWS, allow_unconverged=True), file, options), path)
+        users = len(file)
     else:
+        history = History.from_parquet(folder / "history.parquet")
         fit.score(history, options=options, draws=DRAWS, allow_unconverged=True).to_parquet(path)
+        users = len(history)
     seconds, rows = time.perf_counter() - began, pq.read_metadata(path).num_rows
-    if rows != len(history):
-        raise RuntimeError(f"{rows} rows were written of {len(history)} users")
+    if rows != users:
+        raise RuntimeError(f"{rows} rows were written of {users} users")
     print(json.dumps({"seconds": seconds, "memory": peak_memory(), "users": rows}))
 
 
@@ -121,10 +120,10 @@ def _words(found: dict[str, list[dict[str, Any]]], cold: dict[str, Any]) -> list
         stamp("numba", "numpy", "pyarrow"),
         (
             f"CDNOW's customers repeated with jitter in their times, {users:,} rows of which no two are equal; "
-            "interest, half-life, P(never), and for 30 and 90 days P(return) and activities, each with a 90 % "
-            f"interval, from {DRAWS} draws of the population. Streamed: blocks of scores are written to one Parquet "
-            "file as they are made. Whole: the table is made in memory, then written. A process reads the fit and "
-            "the history from files; its peak memory is all that it ever held, imports and the history included. "
+            f"interest, half-life, P(never), and for {', '.join(HORIZONS)} P(return) and activities, each with a 90 % "
+            f"interval, from {DRAWS} draws of the population. Streamed: the history is read from a Parquet file and "
+            "the scores are written to one, part by part. Whole: both tables are held in memory. The peak memory of a "
+            "process is all that it ever held, imports included. "
             "Medians of the seconds, the most of the memory."
         ),
         markdown(pd.DataFrame(rows)),

@@ -22,6 +22,7 @@ SCRIPTS = (
     "likelihood",
     "fit_curve",
     "heldout",
+    "reduction",
     "scoring",
     "reactivation",
     "large_reactivation",

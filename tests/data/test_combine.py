@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bayesdecay.data.combining import combine
 from bayesdecay.data.events import read_events
-from bayesdecay.data.history import combine, summarize
+from bayesdecay.data.history import summarize
 from tests.data import logs
 
 UNITS = ("day", "session", "event")

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bayesdecay.data.combining import combine
 from bayesdecay.data.events import read_events
-from bayesdecay.data.history import History, combine, summarize
+from bayesdecay.data.history import History, summarize
 from bayesdecay.errors import DataError
 
 NAMES = {"user": "who", "time": "when", "kind": "what", "amount": "paid", "columns": ["shop"]}

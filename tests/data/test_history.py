@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bayesdecay.data.events import read_events
+from bayesdecay.data.events import Events, read_events
 from bayesdecay.data.history import Block, History, summarize
 from bayesdecay.errors import DataError
 from bayesdecay.units import cutoff_instant
@@ -82,6 +82,27 @@ def test_summarize_is_the_plain_definition(activity, drawn, step, gap):
         assert row.times.tolist() == since
         assert (end - expected[0]) / DAY == row.T
         assert row.sum_times == sum(since) / 86_400_000_000
+
+
+@pytest.mark.parametrize("share", [0.0, 1e9])
+@settings(max_examples=20, deadline=None)
+@given(drawn=logs.rows)
+def test_days_are_the_same_put_together_first_or_sorted_as_they_are(share, drawn):
+    whole = summarize(logs.log(drawn))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bayesdecay.data.history._CROWDED", share)
+        assert summarize(logs.log(drawn)) == whole
+
+
+@pytest.mark.parametrize(("events", "sql"), [(1, "AS ended"), (5, "max(")])
+def test_crowded_days_are_put_together(monkeypatch, events, sql):
+    asked, query = [], Events.query
+    monkeypatch.setattr(Events, "query", lambda log, sql: (asked.append(sql), query(log, sql))[1])
+    hours = pd.to_timedelta(np.tile(np.arange(events), 1_000), unit="h")
+    frame = pd.DataFrame({"user": np.repeat(np.arange(1_000), events), "time": pd.Timestamp("2024-01-01") + hours})
+    history = summarize(read_events(frame))
+    assert history.table["last_event"].to_pylist() == [frame["time"].max()] * 1_000
+    assert sql in asked[-1]
 
 
 def test_nothing_after_the_cutoff_is_seen_and_a_date_sees_its_whole_day(shop):
@@ -162,7 +183,7 @@ def test_covariates_must_not_take_a_historys_names(shop, name):
             summarize(renamed, covariates=[own])
 
 
-@pytest.mark.parametrize("name", ["x", "at", "before", "instant", "e", "value", "rate", 'two "words"'])
+@pytest.mark.parametrize("name", ["x", "at", "began", "ended", "e", "value", "rate", 'two "words"'])
 def test_covariates_may_have_the_names_inside_the_queries(shop, name):
     log = read_events(shop.rename(columns={"age": name}), columns=[name])
     history = summarize(log, covariates=[name])

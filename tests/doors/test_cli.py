@@ -201,6 +201,15 @@ def test_summarize_reads_the_same_from_csv(shop, tmp_path):
     assert one.table.equals(other.table)
 
 
+def test_memory_for_the_log_can_be_limited(shop, tmp_path):
+    words = (shop.log, *shop.columns, "--at", AT, "--out", tmp_path / "history.parquet")
+    done = bayesdecay("summarize", *words, "--memory-limit", "much")
+    assert done.code == 2
+    assert "memory_limit must be a number and a unit, as in '2GB', got 'much'" in done.err
+    assert not files(tmp_path)
+    assert bayesdecay("summarize", *words, "--memory-limit", "500MB").code == 0
+
+
 def test_choose_again_with_another_campaign(shop, tmp_path):
     fits = ("--decay", shop.out / "decay.nc", "--reactivation", shop.out / "reactivation.nc")
     campaign = ("--cost", 0.5, "--value", 20, "--budget", 5, "--lapsed-after", LAPSED, "--random-seed", SEED)

@@ -94,6 +94,12 @@ def test_interpolation_is_exact_at_its_nodes():
     np.testing.assert_allclose(weights, np.eye(grid.restorations.size), atol=1e-10)
 
 
+@pytest.mark.parametrize("fixed", [None, 0.5])
+def test_interpolation_at_many_restorations_is_that_at_each(fixed):
+    grid, rho = Grid.covering(END, 1.0, restoration=fixed), np.array([0.0, 0.2, 0.7, 0.99])
+    np.testing.assert_allclose(grid.interpolation(rho).T, [grid.interpolation(own) for own in rho], atol=1e-12)
+
+
 @pytest.mark.parametrize(("n_rates", "enough"), [(24, False), (121, True)])
 def test_doubling_the_grid_tells_whether_it_is_fine_enough(history, n_rates, enough):
     data = FitData.of(history)

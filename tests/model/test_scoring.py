@@ -14,12 +14,16 @@ import xarray as xr
 from scipy import stats
 
 from bayesdecay import curves, names
+from bayesdecay.data.combining import combine
 from bayesdecay.data.events import read_events
-from bayesdecay.data.history import History, combine, summarize
+from bayesdecay.data.history import History, HistoryFile, summarize
 from bayesdecay.data.truth import Population as Truth
 from bayesdecay.errors import DataError
+from bayesdecay.model import scores as scores_of
+from bayesdecay.model import scoring
 from bayesdecay.model.design import Standard
-from bayesdecay.model.scoring import ScoreOptions, forecast_counts, interest_draws, score, user_draws
+from bayesdecay.model.scores import write_scores
+from bayesdecay.model.scoring import ScoreOptions, forecast_counts, interest_draws, score, score_parts, user_draws
 from tests.model.worlds import SHOP, history_of, population_at, simulated, user_posterior
 
 HORIZONS = {"7d": 7.0, "30d": 30.0, "90d": 90.0}
@@ -389,3 +393,26 @@ def test_many_blocks_are_one_table(few):
     assert table["user"].to_pylist() == ids.to_pylist()
     p = table["p_return_30d"].to_numpy().reshape(25, len(few))
     np.testing.assert_allclose(p, np.broadcast_to(p[0], p.shape), rtol=1e-12)
+
+
+def test_a_file_is_scored_into_a_file_as_in_memory(few, tmp_path, monkeypatch):
+    copies = pa.concat_tables([few.table] * 25)
+    many = few.over(copies.set_column(0, "user", pa.array(range(copies.num_rows))))
+    monkeypatch.setattr(scores_of, "_ROW_GROUP", 3_000)
+    monkeypatch.setattr(scoring, "_ROWS", 1_000)
+    population, options = population_at(SHOP, draws=5), ScoreOptions(random_seed=1)
+    expected = score(population, many, options)
+    file = HistoryFile.open(many.to_parquet(tmp_path / "history.parquet"))
+    for name in ("scores.parquet", "scores.csv"):
+        write_scores(score_parts(population, file, options), tmp_path / name)
+    written = pq.ParquetFile(tmp_path / "scores.parquet")
+    assert written.read().equals(expected.table)
+    assert written.schema_arrow.metadata[b"ci_prob"] == b"0.9"
+    assert written.num_row_groups == -(-len(many) // 3_000)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "scores.csv"), expected.to_pandas(), check_dtype=False)
+
+
+def test_a_few_users_start_no_threads(few, monkeypatch):
+    """Starting one takes longer than scoring a user."""
+    monkeypatch.setattr(scoring, "ThreadPoolExecutor", None)
+    assert len(score(population_at(SHOP, draws=5), few, ScoreOptions(random_seed=1))) == len(few)
