@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["Ids", "as_ids", "positions"]
+__all__ = ["Ids", "as_ids", "positions", "storage"]
 
 type Ids = pa.Array | pa.ChunkedArray | pd.Series | np.ndarray | Sequence[Any]
 
@@ -48,11 +48,11 @@ def positions(users: Ids, among: pa.ChunkedArray) -> np.ndarray:
     numpy.ndarray
         int64[user].
     """
-    wanted = _storage(as_ids(users, among.type))
-    found = pc.index_in(wanted, value_set=_storage(among.combine_chunks()))
+    wanted = storage(as_ids(users, among.type))
+    found = pc.index_in(wanted, value_set=storage(among.combine_chunks()))
     return found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
-def _storage(array: pa.Array) -> pa.Array:
+def storage(array: pa.Array) -> pa.Array:
     """Plain values of an extension type such as UUID, which Arrow's kernels do not know."""
     return array.storage if isinstance(array, pa.ExtensionArray) else array
