@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from bayesdecay.data.history import History as History
     from bayesdecay.data.history import combine as combine
     from bayesdecay.data.history import summarize as summarize
+    from bayesdecay.data.scale.spark_events import SparkEvents as SparkEvents
+    from bayesdecay.data.scale.spark_history import SparkHistory as SparkHistory
+    from bayesdecay.data.scale.unloaded import read_history as read_history
+    from bayesdecay.data.scale.warehouse import warehouse_sql as warehouse_sql
     from bayesdecay.data.simulate import Simulation as Simulation
     from bayesdecay.data.simulate import simulate as simulate
     from bayesdecay.data.snapshots import Snapshots as Snapshots
@@ -108,7 +112,11 @@ _ROOM = {
     "Events": "data.events",
     "summarize": "data.history",
     "combine": "data.history",
+    "warehouse_sql": "data.scale.warehouse",
+    "read_history": "data.scale.unloaded",
     "History": "data.history",
+    "SparkEvents": "data.scale.spark_events",
+    "SparkHistory": "data.scale.spark_history",
     "snapshots": "data.snapshots",
     "Snapshots": "data.snapshots",
     "features_table": "data.features",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import TypedDict, Unpack, overload
 
 import duckdb
 import pandas as pd
@@ -28,19 +29,34 @@ from bayesdecay.data.activities import (
 from bayesdecay.data.block import Block
 from bayesdecay.data.events import Date, Events
 from bayesdecay.data.record import HISTORY_COLUMNS, History
+from bayesdecay.data.scale.spark_events import SparkEvents
+from bayesdecay.data.scale.spark_history import SparkHistory, summarize_on_spark
 from bayesdecay.data.sql import connect, fetch, identifier
 from bayesdecay.errors import DataError
 from bayesdecay.names import FIRST, GROUP, TIME, USER, WEIGHT
 from bayesdecay.units import MICROSECONDS_PER_DAY, Duration, cutoff_instant, days
 
-__all__ = ["Block", "History", "combine", "summarize"]
+__all__ = ["Block", "History", "SparkHistory", "combine", "summarize"]
 
 # A shop may well have been without an event for a while before the cutoff; less than this needs no word.
 _SILENCE = pd.Timedelta(days=30)
 
 
+class _Asked(TypedDict, total=False):
+    at: Date | None
+    activity: str
+    session_gap: Duration
+    kinds: Sequence[str] | None
+    group: str | None
+    covariates: Sequence[str]
+
+
+@overload
+def summarize(log: Events, **asked: Unpack[_Asked]) -> History: ...
+@overload
+def summarize(log: SparkEvents, **asked: Unpack[_Asked]) -> SparkHistory: ...
 def summarize(
-    log: Events,
+    log: Events | SparkEvents,
     *,
     at: Date | None = None,
     activity: str = "day",
@@ -48,8 +64,8 @@ def summarize(
     kinds: Sequence[str] | None = None,
     group: str | None = None,
     covariates: Sequence[str] = (),
-) -> History:
-    """Reduce a log to one row a user, in DuckDB, with only the result in memory.
+) -> History | SparkHistory:
+    """Reduce a log to one row a user, in DuckDB, with only the result in memory; on Spark if the log is there.
 
     Parameters
     ----------
@@ -72,8 +88,9 @@ def summarize(
 
     Returns
     -------
-    History
-        Where rows of the first instant differ in the group or a covariate, the smallest value counts.
+    History or SparkHistory
+        The latter of a log on Spark. Where rows of the first instant differ in the group or a covariate, the smallest
+        value counts.
 
     Raises
     ------
@@ -97,7 +114,7 @@ def summarize(
     >>> history.table["T"].to_pylist(), history.table["n"].to_pylist(), history.table["sum_times"].to_pylist()
     ([7.0], [1], [3.0])
     """
-    if not isinstance(log, Events):
+    if not isinstance(log, Events | SparkEvents):
         raise TypeError(f"summarize takes a log that read_events has checked, not {type(log).__name__}")
     cutoff = log.end if at is None else cutoff_instant(at)
     _warn_of_unseen_silence(log, cutoff)
@@ -106,6 +123,10 @@ def summarize(
         raise ValueError(f"session_gap {session_gap!r} lets no session go on; to count instants take activity='event'")
     counted = None if kinds is None else log.known_kinds(kinds)
     extra = _extra_columns(log, group, covariates)
+    if isinstance(log, SparkEvents):
+        return summarize_on_spark(
+            log, at=cutoff, activity=unit, session_gap=gap, kinds=counted, group=group, covariates=covariates
+        )
     seen = seen_sql(cutoff, counted)
     query = activities_sql(seen, unit, round(gap * MICROSECONDS_PER_DAY))
     if extra:
@@ -189,7 +210,7 @@ def _refuse_overlap(connection: duckdb.DuckDBPyConnection, earlier: History, lat
         )
 
 
-def _warn_of_unseen_silence(log: Events, cutoff: pd.Timestamp) -> None:
+def _warn_of_unseen_silence(log: Events | SparkEvents, cutoff: pd.Timestamp) -> None:
     """Warn of a cutoff beyond the log's last event by more than 30 days and a tenth of its span."""
     first, last = log.span
     if cutoff - last > max(_SILENCE, (last - first) / 10):
@@ -202,7 +223,7 @@ def _warn_of_unseen_silence(log: Events, cutoff: pd.Timestamp) -> None:
         )
 
 
-def _extra_columns(log: Events, group: str | None, covariates: Sequence[str]) -> dict[str, str]:
+def _extra_columns(log: Events | SparkEvents, group: str | None, covariates: Sequence[str]) -> dict[str, str]:
     """Check the names of the group and the covariates, and give their expressions."""
     if isinstance(covariates, str):
         raise TypeError(f"covariates is a list of column names; write [{covariates!r}]")

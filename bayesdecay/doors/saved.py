@@ -11,6 +11,7 @@ import pandas as pd
 
 from bayesdecay import units
 from bayesdecay.data.history import History
+from bayesdecay.data.scale.unloaded import read_history
 from bayesdecay.errors import LeakageError
 from bayesdecay.model.decay import DecayFit
 from bayesdecay.model.fits import load
@@ -28,8 +29,8 @@ __all__ = [
 
 
 def history_of(path: Path) -> History:
-    """Read a history that ``bayesdecay summarize`` wrote."""
-    return History.from_parquet(path)
+    """Read a history that ``bayesdecay summarize`` wrote, or a warehouse unloaded."""
+    return read_history(path)
 
 
 def decay_fit(path: Path) -> DecayFit:

@@ -100,9 +100,7 @@ def draw_users(  # noqa: PLR0913 - the population's draws, the users' statistics
         own_weight, own_beta, count = log_weight[design[u]], log_beta[design[u]], np.float32(n[u])
         last = ageing[u, 0] - ageing[u, 1]
         begin(state, keys[u], rng)
-        for j in range(2):
-            for s in range(n_samples):
-                spare[j, u, s] = rng.random()
+        _uniform(rng, spare[:, u])
         for s in range(n_samples):
             shape[s] = alpha[s] + n[u]
             effective_age[s] = T[u] - rho[s] * last
@@ -134,6 +132,13 @@ def draw_users(  # noqa: PLR0913 - the population's draws, the users' statistics
 
 # The steps of a user, all draws of the population side by side. Each loop writes one or two arrays: with more, the
 # compiler cannot rule out that they overlap and gives up on vector registers.
+
+
+@_loop
+def _uniform(rng: np.random.Generator, out: Floats) -> None:
+    for j in range(out.shape[0]):
+        for s in range(out.shape[1]):
+            out[j, s] = rng.random()
 
 
 @_loop

@@ -1,8 +1,8 @@
 """A stream of random numbers for each user, which follows from the seed and the user's id alone.
 
-In: a seed and the users' ids. Out: for each user the three words that open its stream, and a generator that the compiled
-loops can set to a user's stream. So a score is the same whichever users are scored with it, in whatever order, block or
-partition, and when a failed part is computed again.
+In: a seed and the users' ids. Out: for each user the three words that open its stream, and a generator that compiled
+loops can set to it. So a user's score is the same whoever is scored beside it, in whatever order, block or partition,
+and when a failed part is computed again.
 
 The generator is SFC64, seeded as numpy seeds it: three words, a counter of one, twelve numbers thrown away.
 
@@ -32,7 +32,8 @@ _WARMING = 12
 
 def seed_words(random_seed: int | None) -> Words:
     """Two words (2,) of a seed, fresh ones if it is None."""
-    return np.random.SeedSequence(random_seed).generate_state(2, np.uint64)
+    words: Words = np.random.SeedSequence(random_seed).generate_state(2, np.uint64).astype(np.uint64)
+    return words
 
 
 def user_keys(users: pa.Array, seed: Words) -> Words:
