@@ -20,7 +20,7 @@ from bayesdecay.data.asked import known_columns, known_kinds, listed
 from bayesdecay.data.card import card
 from bayesdecay.data.inspection import Inspection, inspect_log
 from bayesdecay.data.quality import DataQuality, span_text
-from bayesdecay.data.scale.spark_events import SparkEvents, is_spark_frame, read_spark
+from bayesdecay.data.scale.spark_events import is_spark_frame, read_spark
 from bayesdecay.data.source import Columns, Source, open_source
 from bayesdecay.data.sql import identifier, instant
 from bayesdecay.data.times import check_timezone
@@ -28,7 +28,7 @@ from bayesdecay.errors import DataError, unknown_name
 from bayesdecay.names import AMOUNT, KIND, TIME, USER
 from bayesdecay.units import cutoff_instant
 
-__all__ = ["Date", "Events", "SparkEvents", "read_events"]
+__all__ = ["Date", "Events", "read_events"]
 
 Date = str | dt.date  # pandas' Timestamp is a date
 _ENGINES = ("duckdb", "spark")

@@ -16,7 +16,10 @@ from measuring import HERE, ROOT, arguments, tell
 
 __all__ = ["main"]
 
-SCRIPTS = ("demo", "sampling", "heldout", "scoring", "reactivation", "large_reactivation", "noise", "choice", "uplift")
+SCRIPTS = (
+    *("demo", "sampling", "heldout", "scoring", "spark", "reactivation", "large_reactivation", "noise", "choice"),
+    "uplift",
+)
 WITH_PEERS = ("sampling",)
 HEAD = """# Benchmarks
 

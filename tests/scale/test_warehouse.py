@@ -182,7 +182,8 @@ def test_what_warehouses_make_of_types_is_undone(shop, tmp_path):
         folder.mkdir()
         table = connection.sql("""
             SELECT description, "user"::DECIMAL(38, 0) AS "user", n::DECIMAL(38, 0) AS n,
-                   "first"::TIMESTAMPTZ AS "first", "last"::VARCHAR AS "last", last_event, T, sum_times, refused_rows::DECIMAL(38, 0) AS refused_rows,
+                   "first"::TIMESTAMPTZ AS "first", "last"::VARCHAR AS "last", last_event, T, sum_times,
+                   refused_rows::DECIMAL(38, 0) AS refused_rows,
                    CASE WHEN n > 0 THEN to_json(times)::VARCHAR END AS times, 7 AS another
             FROM written""").to_arrow_table()
     pq.write_table(table.slice(1), folder / "b.parquet")

@@ -6,7 +6,6 @@ a :class:`~bayesdecay.data.record.History`. A sample of it, or all of it where m
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -136,25 +135,28 @@ def summarize_on_spark(
     end = (at - pd.Timestamp(0)) // pd.Timedelta(microseconds=1)
     if log.span[0] > at:
         raise DataError(f"no event up to the cutoff {at}; the log starts at {log.span[0]}, choose a later cutoff")
-    read = {} if group is None else {GROUP: (group, f"CAST({_SPARK.identifier(group)} AS STRING)")}
-    read |= {name: (name, _number(name)) for name in covariates}
-    places = {own: f"c{place}" for place, own in enumerate(read)}
-    values = "".join(f", {read[own][1]} AS {place}" for own, place in places.items())
-    only = "" if kinds is None else f" AND {_SPARK.identifier(KIND)} IN ({', '.join(map(_SPARK.text, kinds))})"
-    view = f"bayesdecay_{uuid.uuid4().hex}"
-    seen = (
-        f"  SELECT {_USER}, {_SPARK.identifier(TIME)} AS {INSTANT}, 0 AS {REFUSED_ROWS}{values}\n"
-        f"  FROM {view} WHERE {_SPARK.identifier(TIME)} <= {end}{only}"
+    read = {} if group is None else {GROUP: f"CAST({_SPARK.identifier(group)} AS STRING)"}
+    read |= {name: _number(name) for name in covariates}
+    places = [f"c{place}" for place in range(len(read))]
+    values = (f"{value} AS {place}" for place, value in zip(places, read.values(), strict=True))
+    rows = log.frame.where(f"{_SPARK.identifier(TIME)} <= {end}")
+    if kinds is not None:
+        rows = rows.where(f"{_SPARK.identifier(KIND)} IN ({', '.join(map(_SPARK.text, kinds))})")
+    rows = rows.selectExpr(_USER, f"{_SPARK.identifier(TIME)} AS {INSTANT}", f"0 AS {REFUSED_ROWS}", *values)
+    sql = reduction_sql(
+        _SPARK,
+        "  SELECT * FROM {rows}",
+        activity=activity,
+        gap=round(session_gap * MICROSECONDS_PER_DAY),
+        end=clock_end(at, activity),
+        extra={place: place for place in places},
+        more={},
     )
-    gap = round(session_gap * MICROSECONDS_PER_DAY)
-    sql = reduction_sql(_SPARK, seen, activity=activity, gap=gap, end=clock_end(at, activity), extra=places, more={})
-    log.frame.createOrReplaceTempView(view)
-    try:
-        frame = log.frame.sparkSession.sql(sql)
-    finally:
-        log.frame.sparkSession.catalog.dropTempView(view)
+    # No word of the user's is in this text, in which Spark would take a brace for a placeholder.
+    frame = log.frame.sparkSession.sql(sql, rows=rows)
+    told = (_told(place, own, group) for place, own in zip(places, read, strict=True))
     return SparkHistory(
-        frame=frame.selectExpr(*map(_SPARK.identifier, HISTORY_COLUMNS), *(_told(own, read[own][0]) for own in read)),
+        frame=frame.selectExpr(*map(_SPARK.identifier, HISTORY_COLUMNS), *told),
         at=at,
         activity=activity,
         session_gap=session_gap,
@@ -170,12 +172,11 @@ def _number(name: str) -> str:
     return f"CASE WHEN abs({number}) < double('Infinity') THEN {number} END"
 
 
-def _told(own: str, column: str) -> str:
-    """Refuse a group or covariate that is not known at the acquisition of a user, when the row is computed."""
-    what = "missing" if own == GROUP else "missing or not a finite number"
+def _told(place: str, own: str, group: str | None) -> str:
+    """Name a group or covariate, and refuse a user at whose acquisition it is not known, when the row is computed."""
+    column, what = (group, "missing") if own == GROUP else (own, "missing or not a finite number")
     message = (
         f"concat({_SPARK.text(f'column {column!r} is {what} at the acquisition of users (such as ')}, "
         f"CAST({_USER} AS STRING), {_SPARK.text('); fill it in the log, or leave it out')})"
     )
-    name = _SPARK.identifier(own)
-    return f"coalesce({name}, raise_error({message})) AS {name}"
+    return f"coalesce({place}, raise_error({message})) AS {_SPARK.identifier(own)}"
