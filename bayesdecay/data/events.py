@@ -192,7 +192,8 @@ def read_events(  # noqa: PLR0913 - what a log can tell; all but the source are 
         Point in time [in the log's zone] after which events are of the future; default the clock's.
     engine
         ``"duckdb"``, here; or ``"spark"``, on the cluster of the running Spark session or of one that is started, where
-        the source is the address of Parquet files. A Spark frame goes to Spark by itself.
+        the source is the address of Parquet files. A Spark frame goes to Spark by itself. There instants (TIMESTAMP)
+        need ``timezone`` unless the session is in UTC, and text with an offset from UTC is refused.
 
     Returns
     -------
@@ -209,6 +210,8 @@ def read_events(  # noqa: PLR0913 - what a log can tell; all but the source are 
         If a column is not there, or an argument cannot be.
     TypeError
         If the source is of a kind that is not known.
+    MissingExtraError
+        If Spark is asked for and not installed.
 
     Examples
     --------

@@ -25,6 +25,16 @@ from tests.data import logs
 
 OURS = ["user", "n", "first", "last", "last_event", "T", "sum_times", "times"]
 ACTIVITIES = ("day", "session", "event")
+# Of BigQuery, and the commonest of the others; the parser here is more lenient than their own.
+RESERVED = """
+ALL AND ANY ARRAY AS ASC AT BETWEEN BY CASE CAST CHECK COLLATE COLUMN CONSTRAINT CONTAINS CREATE CROSS CUBE
+CURRENT DEFAULT DEFINE DESC DISTINCT DO ELSE END ENUM ESCAPE EXCEPT EXCLUDE EXISTS EXTRACT FALSE FETCH
+FOLLOWING FOR FOREIGN FROM FULL GRANT GROUP GROUPING GROUPS HASH HAVING IF IGNORE IN INNER INTERSECT INTERVAL
+INTO IS JOIN LATERAL LEFT LIKE LIMIT LOOKUP MERGE MINUS NATURAL NEW NO NOT NULL NULLS OF OFFSET ON ONLY OR
+ORDER OUTER OVER PARTITION PRECEDING PRIMARY PROTO QUALIFY RANGE RECURSIVE REFERENCES RESPECT RIGHT ROLLUP ROW
+ROWS SAMPLE SELECT SET SOME START STRUCT TABLE TABLESAMPLE THEN TO TREAT TRIGGER TRUE UNBOUNDED UNION UNIQUE
+UNNEST USER USING VALUES WHEN WHERE WINDOW WITH WITHIN
+""".lower().split()
 TRICKY = ["it's", 'a "b"', "back\\slash", "line\nbreak", "');DROP TABLE x;--", "grün", "{x}"]
 
 
@@ -114,6 +124,9 @@ def test_every_dialect_parses_and_says_what_was_meant(dialect, activity, timezon
     told = [json.loads(literal) for literal in literals if literal.startswith("{") and literal != "{x}"]
     assert [(t["at"], t["kinds"]) for t in told] == [("2024-06-30T23:59:59.999999", TRICKY)]
     assert (timezone in literals) == (timezone is not None)
+    plain = {name.name.lower() for name in tree.find_all(exp.Identifier) if not name.quoted}
+    assert "since" in plain
+    assert not plain & set(RESERVED)
     tables = {table.name: table.db for table in tree.find_all(exp.Table)}
     assert tables.pop("events") == "my shop"
     assert set(tables) <= {"seen", "ticks", "openings", "placed", "acquired", "known"}

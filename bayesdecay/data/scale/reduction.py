@@ -57,8 +57,8 @@ def reduction_sql(
     user = name(USER)
     day = f"instant - MOD(MOD(instant, {MICROSECONDS_PER_DAY}) + {MICROSECONDS_PER_DAY}, {MICROSECONDS_PER_DAY})"
     x = day if activity == "day" else "instant"
-    opens = "x" if activity != "session" else f"CASE WHEN preceding IS NULL OR x - preceding > {gap} THEN x END"
-    preceding = f", LAG(x) OVER (PARTITION BY {user} ORDER BY x) AS preceding" if activity == "session" else ""
+    opens = "x" if activity != "session" else f"CASE WHEN previous IS NULL OR x - previous > {gap} THEN x END"
+    previous = f", LAG(x) OVER (PARTITION BY {user} ORDER BY x) AS previous" if activity == "session" else ""
     known = "".join(f", MIN(known.{name(own)}) AS {name(own)}" for own in extra)
     columns = {
         N: "COUNT(placed.since) - 1",
@@ -79,7 +79,7 @@ WITH seen AS (
   FROM seen GROUP BY {user}, {x}
 ), openings AS (
   SELECT {user}, latest, refused_rows, {opens} AS opened
-  FROM (SELECT {user}, x, latest, refused_rows{preceding} FROM ticks) AS clocked
+  FROM (SELECT {user}, x, latest, refused_rows{previous} FROM ticks) AS clocked
 ), placed AS (
   SELECT {user}, latest, refused_rows, opened, opened - MIN(opened) OVER (PARTITION BY {user}) AS since
   FROM openings

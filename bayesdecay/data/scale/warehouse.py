@@ -47,7 +47,7 @@ def warehouse_sql(  # noqa: PLR0913 - what a table and a history can tell; most 
     Parameters
     ----------
     dialect
-        ``"snowflake"``, ``"bigquery"``, ``"postgres"``, ``"duckdb"`` or ``"spark"``.
+        ``"snowflake"``, ``"bigquery"``, ``"postgres"`` (14 or later), ``"duckdb"`` or ``"spark"``.
     table
         Name of the table, its parts between dots, ``"shop.events"``; as a list if a part has a dot in it. Names are
         quoted: write them as the warehouse keeps them (Snowflake: in capitals unless they were made in quotes).
