@@ -60,13 +60,13 @@ class SparkHistory:
             raise ValueError(f"a history's columns are {', '.join(expected)}; got {', '.join(self.frame.columns)}")
 
     def sample(self, n_users: int, *, random_seed: int = 0) -> History:
-        """Bring a random sample of the users here, to fit a model to.
+        """Bring a random sample of the users here, to fit a model to; the whole history is computed for it.
 
         Parameters
         ----------
         n_users
-            How many, all if there are fewer. A fit of the population gains little beyond some 10,000: its parameters
-            are a dozen numbers.
+            How many, all if there are fewer. A fit knows of these users alone: its posterior is as wide as so many leave
+            it, and shrinks with the square root of their number.
         random_seed
             The same seed gives the same users, however the frame is partitioned: those whose hashes are smallest.
 
