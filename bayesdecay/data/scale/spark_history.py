@@ -65,8 +65,8 @@ class SparkHistory:
         Parameters
         ----------
         n_users
-            How many, all if there are fewer. A fit knows of these users alone: its posterior is as wide as so many leave
-            it, and shrinks with the square root of their number.
+            How many, all if there are fewer. A fit knows of these users alone: its posterior is as wide as so many
+            leave it.
         random_seed
             The same seed gives the same users, however the frame is partitioned: those whose hashes are smallest.
 
