@@ -146,7 +146,7 @@ def test_another_unit_of_activity_is_told_before_anything_runs(crowd, population
 def test_a_sample_is_of_the_users_whatever_the_partitions(crowd, events):
     whole = summarize(read_events(events), at=CUTOFF)
     one = crowd.sample(50, random_seed=1)
-    again = replace(crowd, frame=crowd.frame.repartition(5)).sample(50, random_seed=1)
+    again = crowd.repartition(5).sample(50, random_seed=1)
     other = crowd.sample(50, random_seed=2)
     assert one == again
     assert one == whole.select(one.table["user"])

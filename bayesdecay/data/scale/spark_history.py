@@ -7,7 +7,7 @@ a :class:`~bayesdecay.data.record.History`. A sample of it, or all of it where m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -58,6 +58,14 @@ class SparkHistory:
         expected = (*HISTORY_COLUMNS, *(() if self.group is None else (GROUP,)), *self.covariates)
         if tuple(self.frame.columns) != expected:
             raise ValueError(f"a history's columns are {', '.join(expected)}; got {', '.join(self.frame.columns)}")
+
+    def repartition(self, n_partitions: int) -> SparkHistory:
+        """Spread the users over so many partitions.
+
+        Spark makes partitions by their bytes, and scoring is much work for few bytes: about a minute of one core for a
+        million users. Give it a few partitions a core.
+        """
+        return replace(self, frame=self.frame.repartition(n_partitions, USER))
 
     def sample(self, n_users: int, *, random_seed: int = 0) -> History:
         """Bring a random sample of the users here, to fit a model to; the whole history is computed for it.
