@@ -22,7 +22,7 @@ demo: .venv/.demo  ## The whole job on the real CDNOW log, in about two minutes:
 	$(BIN)/bayesdecay demo --out reports/demo
 
 test: lint  ## Style, types and the tests, with coverage (under 10 minutes on 2 cores)
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term
 
 lint: .venv/.dev  ## Style and types only
 	$(BIN)/ruff check .
@@ -55,7 +55,7 @@ $(UV):
 	@touch $@
 
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
-	$(INSTALL) -e '.[demo,fast,polars,zarr]' --group dev
+	$(INSTALL) -e '.[demo,fast,polars,spark,zarr]' --group dev
 	@touch $@ .venv/.demo
 
 # pymc-marketing does not live with the newest PyMC, so the peer has an environment of its own.

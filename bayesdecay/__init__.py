@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from bayesdecay.data.history import summarize_to as summarize_to
     from bayesdecay.data.history_times import summarize_times as summarize_times
     from bayesdecay.data.resources import Resources as Resources
+    from bayesdecay.data.scale.spark_events import SparkEvents as SparkEvents
+    from bayesdecay.data.scale.spark_history import SparkHistory as SparkHistory
+    from bayesdecay.data.scale.unloaded import read_history as read_history
+    from bayesdecay.data.scale.warehouse import warehouse_sql as warehouse_sql
     from bayesdecay.data.simulate import Simulation as Simulation
     from bayesdecay.data.simulate import simulate as simulate
     from bayesdecay.data.snapshots import Snapshots as Snapshots
@@ -116,8 +120,12 @@ _ROOM = {
     "summarize_to": "data.history",
     "summarize_times": "data.history_times",
     "combine": "data.combining",
+    "warehouse_sql": "data.scale.warehouse",
+    "read_history": "data.scale.unloaded",
     "History": "data.history",
     "HistoryFile": "data.history",
+    "SparkEvents": "data.scale.spark_events",
+    "SparkHistory": "data.scale.spark_history",
     "snapshots": "data.snapshots",
     "Snapshots": "data.snapshots",
     "features_table": "data.features",

@@ -82,6 +82,12 @@ def test_only_the_model_room_knows_pymc(module):
     assert not found or room(module) == "model", f"{module} imports {sorted(found)}; only bayesdecay.model may"
 
 
+@pytest.mark.parametrize("module", INSIDE)
+def test_only_the_folder_of_scale_knows_pyspark(module):
+    knows = any(name.split(".")[0] == "pyspark" for name in imports(MODULES[module]))
+    assert not knows or module.startswith("bayesdecay.data.scale."), f"{module} imports pyspark"
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_module_says_what_it_is_and_what_it_offers(module):
     tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))

@@ -16,10 +16,12 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from bayesdecay.data.asked import known_columns, known_kinds, listed
 from bayesdecay.data.card import card
 from bayesdecay.data.inspection import Inspection, inspect_log
 from bayesdecay.data.quality import DataQuality, span_text
 from bayesdecay.data.resources import Resources
+from bayesdecay.data.scale.spark_events import is_spark_frame, read_spark
 from bayesdecay.data.source import Columns, Source, open_source
 from bayesdecay.data.sql import identifier, instant
 from bayesdecay.data.times import check_timezone
@@ -30,6 +32,7 @@ from bayesdecay.units import cutoff_instant
 __all__ = ["Date", "Events", "read_events"]
 
 Date = str | dt.date  # pandas' Timestamp is a date
+_ENGINES = ("duckdb", "spark")
 
 
 # No slots: the costlier facts are computed when first asked for, and kept.
@@ -124,15 +127,7 @@ class Events:
         ValueError
             If one is not in the log, none is given, or the log was read without kinds.
         """
-        if KIND not in self.columns:
-            raise ValueError("the log was read without kinds of events; name their column in read_events(kind=...)")
-        chosen = tuple(dict.fromkeys(map(str, _listed("kinds", kinds))))
-        if not chosen:
-            raise ValueError(f"kinds is empty; choose from {', '.join(self.kinds)}, or leave it out to count all")
-        for kind in chosen:
-            if kind not in self.kinds:
-                raise unknown_name("kind", kind, self.kinds)
-        return chosen
+        return known_kinds(kinds, self.kinds)
 
     def known_columns(self, columns: Sequence[str]) -> tuple[str, ...]:
         """Let columns pass that were read.
@@ -142,11 +137,7 @@ class Events:
         ValueError
             If one was not read.
         """
-        for column in _listed("columns", columns):
-            if column not in self.columns:
-                error = unknown_name("column", column, self.columns)
-                raise ValueError(f"{error}; further ones are read by read_events(..., columns=[{column!r}])")
-        return tuple(columns)
+        return known_columns(columns, self.columns)
 
     def _scalar(self, expression: str, table: str = "{log}") -> Any:
         """Fetch one value."""
@@ -177,14 +168,16 @@ def read_events(  # noqa: PLR0913 - what a log can tell; all but the source are 
     time_unit: str | None = None,
     now: Date | None = None,
     resources: Resources | None = None,
-) -> Events:
+    engine: str = "duckdb",
+) -> Events | Any:
     """Read and check an event log.
 
     Parameters
     ----------
     source
         Path, glob or list of paths of Parquet or CSV files (scanned, never loaded whole); pandas or polars frame,
-        Arrow table or anything that exports an Arrow stream; DuckDB relation (its connection must stay open).
+        Arrow table or anything that exports an Arrow stream; DuckDB relation (its connection must stay open); Spark
+        frame.
     user, time, kind, amount
         Your names of the columns. Ids keep their type; in CSV they are whole numbers if every one is written like one
         ("007" is not), else text. Kinds become text, amounts numbers.
@@ -201,6 +194,15 @@ def read_events(  # noqa: PLR0913 - what a log can tell; all but the source are 
         Point in time [in the log's zone] after which events are of the future; default the clock's.
     resources
         Memory, folder to spill to and threads of all that is asked of this log, and whether progress is shown.
+    engine
+        ``"duckdb"``, here; or ``"spark"``, on the cluster of the running Spark session or of one that is started, where
+        the source is the address of Parquet files. A Spark frame goes to Spark by itself. There instants (TIMESTAMP)
+        need ``timezone`` unless the session is in UTC, and text with an offset from UTC is refused.
+
+    Returns
+    -------
+    Events or SparkEvents
+        The latter from Spark: :func:`~bayesdecay.data.history.summarize` takes both.
 
     Raises
     ------
@@ -212,6 +214,8 @@ def read_events(  # noqa: PLR0913 - what a log can tell; all but the source are 
         If a column is not there, or an argument cannot be.
     TypeError
         If the source is of a kind that is not known.
+    MissingExtraError
+        If Spark is asked for and not installed.
 
     Examples
     --------
@@ -227,8 +231,12 @@ def read_events(  # noqa: PLR0913 - what a log can tell; all but the source are 
     named = {USER: user, TIME: time, KIND: kind, AMOUNT: amount}
     roles = {role: name for role, name in named.items() if name is not None}
     wanted = Columns(roles=roles, extra=_extra(roles, columns))
+    allowed = None if kinds is None else tuple(map(str, listed("kinds", kinds)))
+    if engine not in _ENGINES:
+        raise unknown_name("engine", engine, _ENGINES)
+    if engine == "spark" or is_spark_frame(source):
+        return read_spark(source, wanted, kinds=allowed, timezone=timezone, time_unit=time_unit, now=_clock(now))
     opened = open_source(source, wanted, zoned=timezone is not None, resources=resources)
-    allowed = None if kinds is None else tuple(map(str, _listed("kinds", kinds)))
     try:
         told = inspect_log(opened, wanted, kinds=allowed, timezone=timezone, time_unit=time_unit, now=_clock(now))
     except duckdb.Error as error:
@@ -253,18 +261,11 @@ def _events(source: Source, told: Inspection, timezone: str | None) -> Events:
 def _extra(roles: Mapping[str, str], columns: Sequence[str]) -> tuple[str, ...]:
     """Check that further columns do not take a name twice; SQL does not tell capitals."""
     taken = {role.lower(): f"the log's own column {role!r}" for role in roles}
-    for column in _listed("columns", columns):
+    for column in listed("columns", columns):
         if column.lower() in taken:
             raise ValueError(f"column {column!r} has the name of {taken[column.lower()]}; rename it in the log")
         taken[column.lower()] = f"another column, {column!r}"
     return tuple(columns)
-
-
-def _listed(what: str, names: Sequence[str]) -> Sequence[str]:
-    """Refuse a text where a list of texts is meant: its letters are not meant."""
-    if isinstance(names, str):
-        raise TypeError(f"{what} is a list; write [{names!r}]")
-    return names
 
 
 def _clock(now: Date | None) -> pd.Timestamp | None:

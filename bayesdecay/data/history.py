@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any, TypedDict, Unpack, overload
 
 import duckdb
 import pandas as pd
@@ -31,12 +32,14 @@ from bayesdecay.data.events import Date, Events
 from bayesdecay.data.history_file import HistoryFile, write_parts
 from bayesdecay.data.record import HISTORY_COLUMNS, History
 from bayesdecay.data.reduction import reduced
+from bayesdecay.data.scale.spark_events import SparkEvents
+from bayesdecay.data.scale.spark_history import SparkHistory, summarize_on_spark
 from bayesdecay.data.sql import fetch, lossless
 from bayesdecay.errors import DataError
 from bayesdecay.names import GROUP, TIME, USER, WEIGHT
 from bayesdecay.units import MICROSECONDS_PER_DAY, Duration, cutoff_instant, days
 
-__all__ = ["Block", "History", "HistoryFile", "summarize", "summarize_to"]
+__all__ = ["Block", "History", "HistoryFile", "SparkHistory", "summarize", "summarize_to"]
 
 # A shop may well have been without an event for a while before the cutoff; less than this needs no word.
 _SILENCE = pd.Timedelta(days=30)
@@ -45,8 +48,21 @@ _SILENCE = pd.Timedelta(days=30)
 _CROWDED = 3.0
 
 
+class _Asked(TypedDict, total=False):
+    at: Date | None
+    activity: str
+    session_gap: Duration
+    kinds: Sequence[str] | None
+    group: str | None
+    covariates: Sequence[str]
+
+
+@overload
+def summarize(log: Events, **asked: Unpack[_Asked]) -> History: ...
+@overload
+def summarize(log: SparkEvents, **asked: Unpack[_Asked]) -> SparkHistory: ...
 def summarize(
-    log: Events,
+    log: Events | SparkEvents,
     *,
     at: Date | None = None,
     activity: str = "day",
@@ -54,8 +70,8 @@ def summarize(
     kinds: Sequence[str] | None = None,
     group: str | None = None,
     covariates: Sequence[str] = (),
-) -> History:
-    """Reduce a log to one row a user, in DuckDB, with only the result in memory.
+) -> History | SparkHistory:
+    """Reduce a log to one row a user, in DuckDB, with only the result in memory; on Spark if the log is there.
 
     Parameters
     ----------
@@ -78,8 +94,9 @@ def summarize(
 
     Returns
     -------
-    History
-        Where rows of the first instant differ in the group or a covariate, the smallest value counts.
+    History or SparkHistory
+        The latter of a log on Spark. Where rows of the first instant differ in the group or a covariate, the smallest
+        value counts.
 
     Raises
     ------
@@ -103,7 +120,10 @@ def summarize(
     >>> history.table["T"].to_pylist(), history.table["n"].to_pylist(), history.table["sum_times"].to_pylist()
     ([7.0], [1], [3.0])
     """
-    parts = list(_reduction(log, at, activity, session_gap, kinds, group, covariates))
+    terms = _terms(log, at, activity, session_gap, kinds, group, covariates)
+    if isinstance(log, SparkEvents):
+        return summarize_on_spark(log, **terms)
+    parts = list(_reduction(log, **terms))
     return parts[0].over(pa.concat_tables([part.table for part in parts]))
 
 
@@ -130,45 +150,51 @@ def summarize_to(
     HistoryFile
         To be scored from where it lies; :meth:`History.from_parquet` reads it whole.
     """
-    return write_parts(_reduction(log, at, activity, session_gap, kinds, group, covariates), path)
+    if isinstance(log, SparkEvents):
+        raise TypeError("summarize_to writes what is reduced here; of a log on Spark write summarize(log).frame")
+    return write_parts(_reduction(log, **_terms(log, at, activity, session_gap, kinds, group, covariates)), path)
 
 
-def _reduction(
-    log: Events,
+def _terms(
+    log: Events | SparkEvents,
     at: Date | None,
     activity: str,
     session_gap: Duration,
     kinds: Sequence[str] | None,
     group: str | None,
     covariates: Sequence[str],
-) -> Iterator[History]:
-    """Check what is asked for, and give the history in parts, the users in order; at least one."""
-    if not isinstance(log, Events):
+) -> dict[str, Any]:
+    """Check what is asked of a log, and give what describes its history."""
+    if not isinstance(log, Events | SparkEvents):
         raise TypeError(f"summarize takes a log that read_events has checked, not {type(log).__name__}")
     cutoff = log.end if at is None else cutoff_instant(at)
     _warn_of_unseen_silence(log, cutoff)
     unit, gap = check_activity(activity), days(session_gap)
-    pause = round(gap * MICROSECONDS_PER_DAY) if unit == "session" else 0
-    if unit == "session" and pause == 0:
+    if unit == "session" and round(gap * MICROSECONDS_PER_DAY) == 0:
         raise ValueError(f"session_gap {session_gap!r} lets no session go on; to count instants take activity='event'")
-    counted = None if kinds is None else log.known_kinds(kinds)
-    extra = _extra_columns(log, group, covariates)
-    seen = seen_sql(cutoff, counted)
-    known = _known(log, seen, extra, group)
+    _check_extra_columns(log, group, covariates)
+    return {
+        "at": cutoff,
+        "activity": unit,
+        "session_gap": gap,
+        "kinds": None if kinds is None else log.known_kinds(kinds),
+        "group": group,
+        "covariates": tuple(covariates),
+    }
+
+
+def _reduction(log: Events, **terms: Any) -> Iterator[History]:
+    """Give the history in parts, the users in order; at least one."""
+    cutoff, unit, group = terms["at"], terms["activity"], terms["group"]
+    pause = round(terms["session_gap"] * MICROSECONDS_PER_DAY) if unit == "session" else 0
+    seen = seen_sql(cutoff, terms["kinds"])
+    known = _known(log, seen, group_and_covariates(group, terms["covariates"]), group)
     visits = log.query(visits_sql(seen, unit, crowded=unit == "day" and _crowded(log, seen)))
     tables = _with_known(_tables(visits, pause, clock_end(cutoff, unit)), known)
     first = next(tables, None)
     if first is None:
         raise DataError(f"no event up to the cutoff {cutoff}; the log starts at {log.span[0]}, choose a later cutoff")
-    head = History(
-        table=first,
-        at=cutoff,
-        activity=unit,
-        session_gap=gap,
-        group=group,
-        covariates=tuple(covariates),
-        kinds=counted,
-    )
+    head = History(table=first, **terms)
     return chain([head], map(head.over, tables))
 
 
@@ -205,7 +231,7 @@ def _with_known(tables: Iterable[pa.Table], known: pa.Table | None) -> Iterator[
         yield table
 
 
-def _warn_of_unseen_silence(log: Events, cutoff: pd.Timestamp) -> None:
+def _warn_of_unseen_silence(log: Events | SparkEvents, cutoff: pd.Timestamp) -> None:
     """Warn of a cutoff beyond the log's last event by more than 30 days and a tenth of its span."""
     first, last = log.span
     if cutoff - last > max(_SILENCE, (last - first) / 10):
@@ -218,8 +244,8 @@ def _warn_of_unseen_silence(log: Events, cutoff: pd.Timestamp) -> None:
         )
 
 
-def _extra_columns(log: Events, group: str | None, covariates: Sequence[str]) -> dict[str, str]:
-    """Check the names of the group and the covariates, and give their expressions."""
+def _check_extra_columns(log: Events | SparkEvents, group: str | None, covariates: Sequence[str]) -> None:
+    """Check the names of the group and the covariates."""
     if isinstance(covariates, str):
         raise TypeError(f"covariates is a list of column names; write [{covariates!r}]")
     log.known_columns([*covariates, *([] if group is None else [group])])
@@ -231,7 +257,6 @@ def _extra_columns(log: Events, group: str | None, covariates: Sequence[str]) ->
             raise ValueError(f"covariate {name!r} has the name of a history's own column {own!r}; rename it in the log")
     if len({name.lower() for name in covariates}) < len(covariates):
         raise ValueError(f"covariates name a column twice: {', '.join(covariates)}; give each one once")
-    return group_and_covariates(group, covariates)
 
 
 def _refuse_missing(table: pa.Table, name: str, column: str | None) -> None:

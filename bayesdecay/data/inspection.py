@@ -18,7 +18,7 @@ from bayesdecay.data.times import TimeReading, is_number, read_time
 from bayesdecay.errors import DataError, unknown_name
 from bayesdecay.names import AMOUNT, KIND, TIME, USER
 
-__all__ = ["Inspection", "inspect_log"]
+__all__ = ["Inspection", "clock_now", "inspect_log"]
 
 # A whole number as it would be written, and within 64 bits; "007" and "+7" are names.
 _WHOLE_NUMBER = r"0|-?[1-9]\d{0,17}"
@@ -118,7 +118,7 @@ def _read(
     _refuse_plain_numbers(source, name, time_unit)
     reading = read_time(identifier(name), source.types[name], timezone, time_unit)
     offsets = _offsets(source, reading)
-    clock = _now(timezone, reading.aware or offsets.told > 0) if now is None else now
+    clock = clock_now(timezone, reading.aware or offsets.told > 0) if now is None else now
     read = {USER: _user(source, wanted.roles[USER]), TIME: _time(name, reading, offsets, timezone, clock)}
     if KIND in wanted.roles:
         read[KIND] = _kind(wanted.roles[KIND], kinds)
@@ -185,7 +185,7 @@ def _amount(source: Source, name: str) -> Column:
     )
 
 
-def _now(timezone: str | None, aware: bool) -> pd.Timestamp:
+def clock_now(timezone: str | None, aware: bool) -> pd.Timestamp:
     """Read the clock, in the zone of the times; where that is not known, in the zone that is farthest ahead."""
     utc = pd.Timestamp.now("UTC")
     if timezone is not None:

@@ -6,9 +6,10 @@ How a log becomes one is told in :mod:`bayesdecay.data.history`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from bayesdecay.errors import DataError
 from bayesdecay.files import replacing
 from bayesdecay.names import FIRST, GROUP, LAST, LAST_EVENT, SUM_TIMES, TIMES, USER, WEIGHT, N, T
 
-__all__ = ["HISTORY_COLUMNS", "History"]
+__all__ = ["HISTORY_COLUMNS", "History", "as_described", "described"]
 
 HISTORY_COLUMNS = (USER, N, FIRST, LAST, LAST_EVENT, T, SUM_TIMES, TIMES)
 _METADATA = b"bayesdecay"
@@ -144,14 +145,14 @@ class History:
 
     def for_file(self) -> pa.Table:
         """Return the table as it is written to a file: with the history's description in its metadata."""
-        description = {
-            "at": self.at.isoformat(),
-            "activity": self.activity,
-            "session_gap": self.session_gap,
-            "group": self.group,
-            "covariates": self.covariates,
-            "kinds": self.kinds,
-        }
+        description = described(
+            at=self.at,
+            activity=self.activity,
+            session_gap=self.session_gap,
+            group=self.group,
+            covariates=self.covariates,
+            kinds=self.kinds,
+        )
         return self.table.replace_schema_metadata({_METADATA: json.dumps(description)})
 
     @classmethod
@@ -179,16 +180,8 @@ class History:
         metadata = table.schema.metadata or {}
         if _METADATA not in metadata:
             raise DataError(f"{path} is not a history; write one with History.to_parquet, or read_events and summarize")
-        told = json.loads(metadata[_METADATA])
-        return cls(
-            table=plain(table.replace_schema_metadata(None)),
-            at=pd.Timestamp(told["at"]),
-            activity=told["activity"],
-            session_gap=told["session_gap"],
-            group=told["group"],
-            covariates=tuple(told["covariates"]),
-            kinds=None if told["kinds"] is None else tuple(told["kinds"]),
-        )
+        told = as_described(json.loads(metadata[_METADATA]))
+        return cls(table=plain(table.replace_schema_metadata(None)), **told)
 
     def over(self, table: pa.Table) -> History:
         """Make a history of other rows with the same description."""
@@ -213,5 +206,37 @@ class History:
             "users with none": f"{pc.sum(pc.equal(n, 0)).as_py() or 0:,}",
             "first acquisition": pc.min(self.table[FIRST]).as_py() or "-",
         }
-        described = {"group": self.group, "covariates": ", ".join(self.covariates)}
-        return card("History", facts | {name: value for name, value in described.items() if value})
+        more = {"group": self.group, "covariates": ", ".join(self.covariates)}
+        return card("History", facts | {name: value for name, value in more.items() if value})
+
+
+def described(
+    *,
+    at: pd.Timestamp,
+    activity: str,
+    session_gap: float,
+    group: str | None,
+    covariates: tuple[str, ...],
+    kinds: tuple[str, ...] | None,
+) -> dict[str, Any]:
+    """Describe a history in what JSON knows; see :class:`History`."""
+    return {
+        "at": at.isoformat(),
+        "activity": activity,
+        "session_gap": session_gap,
+        "group": group,
+        "covariates": covariates,
+        "kinds": kinds,
+    }
+
+
+def as_described(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the arguments of :class:`History`, but for the table, from what :func:`described` gave."""
+    return {
+        "at": pd.Timestamp(told["at"]),
+        "activity": told["activity"],
+        "session_gap": told["session_gap"],
+        "group": told["group"],
+        "covariates": tuple(told["covariates"]),
+        "kinds": None if told["kinds"] is None else tuple(told["kinds"]),
+    }

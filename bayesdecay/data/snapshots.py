@@ -206,6 +206,8 @@ def snapshots(  # noqa: PLR0913 - all but the log, cutoffs and horizon have a de
     ValueError
         If a name is not known or taken, or a cutoff or length cannot be.
     """
+    if not isinstance(log, Events):
+        raise TypeError("snapshots takes a log that is here; bring a sample of a log on Spark, and read it by itself")
     length = next(iter(durations(horizon).values()))
     silence = 0.0 if lapsed_after is None else days(lapsed_after)
     limit = log.end if observed_until is None else cutoff_instant(observed_until)

@@ -34,7 +34,9 @@ __all__ = [
 LogSource = Annotated[
     str, Parameter(help="Event log, a row an event: a Parquet or CSV file, or a pattern such as 'logs/*.parquet'.")
 ]
-HistoryFile = Annotated[Path, Parameter(help="Parquet file written by 'bayesdecay summarize'.")]
+HistoryFile = Annotated[
+    Path, Parameter(help="Parquet file written by 'bayesdecay summarize', or what a warehouse unloaded.")
+]
 DecayFile = Annotated[Path, Parameter(help="Fit written by 'bayesdecay fit', or decay.nc of 'bayesdecay run'.")]
 
 

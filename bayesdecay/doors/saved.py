@@ -11,6 +11,7 @@ import pandas as pd
 
 from bayesdecay import units
 from bayesdecay.data.history import History, HistoryFile
+from bayesdecay.data.scale.unloaded import read_history
 from bayesdecay.errors import LeakageError
 from bayesdecay.model.decay import DecayFit
 from bayesdecay.model.fits import load
@@ -29,8 +30,8 @@ __all__ = [
 
 
 def history_of(path: Path) -> History:
-    """Read a history that ``bayesdecay summarize`` wrote."""
-    return History.from_parquet(path)
+    """Read a history that ``bayesdecay summarize`` wrote, or a warehouse unloaded."""
+    return read_history(path)
 
 
 def stored_history(path: Path) -> HistoryFile:

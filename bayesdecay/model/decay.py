@@ -18,7 +18,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ import pytensor.tensor as pt
 import xarray as xr
 from pytensor.compile.sharedvalue import shared
 
-from bayesdecay.data.history import History
+from bayesdecay.data.history import History, SparkHistory
 from bayesdecay.errors import unknown_name
 from bayesdecay.model import grid as grids
 from bayesdecay.model.density import Density
@@ -41,6 +41,7 @@ from bayesdecay.model.posterior import Verdict, labelled, summary_table, verdict
 from bayesdecay.model.prior import DECAY_PRIORS, Prior, priors_table, with_changes
 from bayesdecay.model.sampling import Sampling, draw_posterior
 from bayesdecay.model.scoring import ScoreOptions, Scores, score
+from bayesdecay.model.spark_scoring import score_on_spark
 from bayesdecay.model.variables import pooled, variable
 from bayesdecay.model.whitening import Whitening
 
@@ -262,6 +263,12 @@ def _is_large(data: FitData, grid: Grid) -> bool:
 _LOCATIONS = (("log_rate", "delta"), ("log_interest", "gamma"))
 
 
+class _Asked(TypedDict, total=False):
+    options: ScoreOptions | None
+    draws: int
+    allow_unconverged: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecayFit:
     """Posterior of the decay model.
@@ -292,31 +299,43 @@ class DecayFit:
         self.verdict.require(allow_unconverged=allow_unconverged)
         return summary_table(self.idata, self.verdict, ci_prob=ci_prob)
 
+    @overload
+    def score(self, history: History, **asked: Unpack[_Asked]) -> Scores: ...
+    @overload
+    def score(self, history: SparkHistory, **asked: Unpack[_Asked]) -> Any: ...
     def score(
         self,
-        history: History,
+        history: History | SparkHistory,
         *,
         options: ScoreOptions | None = None,
         draws: int = 200,
         allow_unconverged: bool = False,
-    ) -> Scores:
+    ) -> Scores | Any:
         """Score every user of a history: those of the fit, or new users and new events, without a new fit.
 
         Parameters
         ----------
-        history : History
+        history : History or SparkHistory
             One row a user, up to the cutoff that the statements are made at.
         options : ScoreOptions, optional
             Horizons, silent times, floor, interval; 30 and 90 days unless told.
         draws : int
             Posterior draws used, evenly spread over the chains.
 
+        Returns
+        -------
+        Scores or pyspark.sql.DataFrame
+            The latter, with the same columns and not yet computed, of a history on Spark.
+
         Raises
         ------
         NotConvergedError
             If the fit did not converge and ``allow_unconverged`` is not set.
         """
-        return score(self.population(draws, allow_unconverged=allow_unconverged), history, options or ScoreOptions())
+        population = self.population(draws, allow_unconverged=allow_unconverged)
+        if isinstance(history, SparkHistory):
+            return score_on_spark(population, history, options or ScoreOptions())
+        return score(population, history, options or ScoreOptions())
 
     def population(self, draws: int | None = None, *, allow_unconverged: bool = False) -> Population:
         """Return the posterior as plain arrays, at most ``draws`` rows."""

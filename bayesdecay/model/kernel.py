@@ -14,6 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from bayesdecay.model.streams import begin
 from bayesdecay.model.vector_math import exp, exp32, log1p32, softplus32
 
 __all__ = ["count_activities", "draw_users", "exponentiate", "exposures"]
@@ -56,7 +57,7 @@ def exposures(times: Floats, offsets: Integers, T: Floats, rates: Floats, restor
 
 
 @_loop
-def draw_users(  # noqa: PLR0913 - the population's draws, the users' statistics, the horizons and the generator
+def draw_users(  # noqa: PLR0913 - the population's draws, the users' statistics, the horizons and the random streams
     log_weight: Singles,
     log_beta: Singles,
     alpha: Floats,
@@ -69,21 +70,25 @@ def draw_users(  # noqa: PLR0913 - the population's draws, the users' statistics
     design: Integers,
     rates: Floats,
     horizons: Floats,
+    keys: NDArray[np.uint64],
+    state: NDArray[np.uint64],
     rng: np.random.Generator,
-) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]:
     """Draw each user's interest and decay rate once a population draw, and average what has a closed form.
 
     ``log_weight``, ``log_beta`` (design, rate, sample); ``interpolation`` (node, sample). ``ageing[:, 1]`` is the sum
-    of the activity times less the last, so that ``ageing[:, 0] - ageing[:, 1]`` is the last activity.
+    of the activity times less the last, so that ``ageing[:, 0] - ageing[:, 1]`` is the last activity. Each user has a
+    stream of random numbers of its own, see :mod:`bayesdecay.model.streams`: ``keys`` (row, 3), ``state`` of ``rng``.
 
     Returns ``interest`` (row, sample) [per day] at the cutoff, ``rate`` (row, sample) [per day], the chance
     ``p_return`` (row, horizon) averaged over interest, rate and population, ``p_never`` (row,), and the number of
-    activities within each horizon, ``activities`` (row, sample, horizon), given that the longest horizon sees one.
+    activities within each horizon, ``activities`` (row, sample, horizon), given that the longest horizon sees one; and
+    two more random numbers a draw, uniform on [0, 1), ``spare`` (2, row, sample).
     """
     n_rows, n_samples, n_rates, n_horizons = n.size, alpha.size, rates.size, horizons.size
     interest, rate = np.empty((n_rows, n_samples)), np.empty((n_rows, n_samples))
     p_return, p_never = np.zeros((n_rows, n_horizons)), np.zeros(n_rows)
-    activities = np.zeros((n_rows, n_samples, n_horizons))
+    activities, spare = np.zeros((n_rows, n_samples, n_horizons)), np.empty((2, n_rows, n_samples))
     tables = np.empty((3, n_rates, n_samples), np.float32)
     excess, term, left = tables[0], tables[1], tables[2]
     columns = np.empty((5, n_samples), np.float32)
@@ -94,6 +99,8 @@ def draw_users(  # noqa: PLR0913 - the population's draws, the users' statistics
     for u in range(n_rows):
         own_weight, own_beta, count = log_weight[design[u]], log_beta[design[u]], np.float32(n[u])
         last = ageing[u, 0] - ageing[u, 1]
+        begin(state, keys[u], rng)
+        _uniform(rng, spare[:, u])
         for s in range(n_samples):
             shape[s] = alpha[s] + n[u]
             effective_age[s] = T[u] - rho[s] * last
@@ -120,11 +127,18 @@ def draw_users(  # noqa: PLR0913 - the population's draws, the users' statistics
             if n_horizons > 0 and interest[u, s] > 0.0:
                 restored = (1.0 - rho[s], T[u], initial)
                 _count_activities(interest[u, s], rates[k], restored, horizons, activities[u, s], rng)
-    return interest, rate, p_return, p_never, activities
+    return interest, rate, p_return, p_never, activities, spare
 
 
 # The steps of a user, all draws of the population side by side. Each loop writes one or two arrays: with more, the
 # compiler cannot rule out that they overlap and gives up on vector registers.
+
+
+@_loop
+def _uniform(rng: np.random.Generator, out: Floats) -> None:
+    for j in range(out.shape[0]):
+        for s in range(out.shape[1]):
+            out[j, s] = rng.random()
 
 
 @_loop

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from bayesdecay import curves, names, units
 from bayesdecay.data.history import Block, History, HistoryFile
 from bayesdecay.errors import DataError
-from bayesdecay.model import kernel
+from bayesdecay.model import kernel, streams
 from bayesdecay.model.grid import Statistics
 from bayesdecay.model.population import Population
 from bayesdecay.model.scores import Forecast, ScoreOptions, Scores
@@ -64,8 +64,8 @@ class UserDraws:
     """Draws of one block of users, and the averages that have a closed form; see :func:`kernel.draw_users`.
 
     ``interest`` and ``rate`` (row, sample) [per day]; ``p_return`` (row, horizon); ``p_never`` (row,);
-    ``activities`` (row, sample, horizon), given at least one within the longest horizon; ``spacing`` of the grid's
-    rates in the logarithm.
+    ``activities`` (row, sample, horizon), given at least one within the longest horizon; ``spare`` (2, row, sample)
+    random numbers, uniform on [0, 1); ``spacing`` of the grid's rates in the logarithm.
     """
 
     block: Block
@@ -74,6 +74,7 @@ class UserDraws:
     p_return: Floats
     p_never: Floats
     activities: Floats
+    spare: Floats
     spacing: float
 
 
@@ -96,16 +97,19 @@ def score_parts(population: Population, history: History | HistoryFile, options:
 
 
 def score_blocks(
-    population: Population, history: History | HistoryFile, options: ScoreOptions
+    population: Population, history: History | HistoryFile, options: ScoreOptions, *, threads: int | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the scores of a history block by block, in its order, memory staying that of a few blocks."""
+    """Yield the scores of a history block by block, in its order, memory staying that of a few blocks.
+
+    ``threads`` to work in, one a core unless told. With a seed, a user's scores do not depend on the other users.
+    """
     columns = {names.CI_PROB: str(options.ci_prob), names.AT: str(history.at)}
 
-    def table(draws: UserDraws, rng: np.random.Generator) -> pa.RecordBatch:
-        found = {names.USER: draws.block.user, **_columns(draws, options, rng)}
+    def table(draws: UserDraws) -> pa.RecordBatch:
+        found = {names.USER: draws.block.user, **_columns(draws, options)}
         return pa.RecordBatch.from_pydict(found).replace_schema_metadata(columns)
 
-    yield from _over_blocks(population, history, options, table)
+    yield from _over_blocks(population, history, options, table, threads)
 
 
 def user_draws(population: Population, history: History, options: ScoreOptions) -> xr.Dataset:
@@ -116,7 +120,7 @@ def user_draws(population: Population, history: History, options: ScoreOptions) 
     xarray.Dataset
         ``interest`` and ``rate`` (sample, user) [per day], ``p_return`` (sample, user, horizon).
     """
-    parts = list(_over_blocks(population, history, options, lambda draws, _: (draws.interest, draws.rate)))
+    parts = list(_over_blocks(population, history, options, lambda draws: (draws.interest, draws.rate)))
     interest, rate = (np.concatenate([part[i] for part in parts]).T for i in (0, 1))
     lengths = np.array(list(options.windows.values()))
     users = history.table[names.USER].to_pandas().to_numpy()
@@ -134,7 +138,7 @@ def user_draws(population: Population, history: History, options: ScoreOptions) 
 def interest_draws(population: Population, history: History, *, random_seed: int | None = None) -> Floats:
     """Draws of every user's interest at the cutoff (user, sample) [activities per day], dense."""
     options = ScoreOptions(horizons={}, random_seed=random_seed)
-    parts = list(_over_blocks(population, history, options, lambda draws, _: draws.interest))
+    parts = list(_over_blocks(population, history, options, lambda draws: draws.interest))
     return np.concatenate(parts)
 
 
@@ -145,14 +149,14 @@ def forecast_counts(
     options = ScoreOptions(horizons={"forecast": length}, random_seed=random_seed)
     window = options.windows["forecast"]
 
-    def forecast(draws: UserDraws, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    def forecast(draws: UserDraws) -> tuple[Floats, Floats]:
         chance = curves.p_return(draws.interest, draws.rate, window)
         count = draws.activities[:, :, 0].astype(np.int64)
         shares = chance / chance.shape[1]
         pmf = np.zeros((count.shape[0], count.max(initial=0) + 1))
         np.add.at(pmf, (np.arange(count.shape[0])[:, None], count), shares)
         pmf[:, 0] += 1.0 - shares.sum(axis=1)
-        return pmf, _summed(draws, chance, rng)[:, 0]
+        return pmf, _summed(draws, chance)[:, 0]
 
     parts = list(_over_blocks(population, history, options, forecast))
     width = max(pmf.shape[1] for pmf, _ in parts)
@@ -167,15 +171,15 @@ def forecast_totals(
     options = ScoreOptions(horizons=lengths, random_seed=random_seed)
     longest = max(options.windows.values())
 
-    def total(draws: UserDraws, rng: np.random.Generator) -> Floats:
-        return _summed(draws, curves.p_return(draws.interest, draws.rate, longest), rng)
+    def total(draws: UserDraws) -> Floats:
+        return _summed(draws, curves.p_return(draws.interest, draws.rate, longest))
 
     return np.asarray(sum(_over_blocks(population, history, options, total)))
 
 
-def _summed(draws: UserDraws, chance: Floats, rng: np.random.Generator) -> Floats:
+def _summed(draws: UserDraws, chance: Floats) -> Floats:
     """Activities (sample, horizon) of a block's users together; ``chance`` of one within the longest horizon."""
-    returns = rng.random(chance.shape) < chance
+    returns = draws.spare[1] < chance
     return np.asarray(np.einsum("us,ush->sh", returns.astype(float), draws.activities))
 
 
@@ -183,7 +187,8 @@ def _over_blocks[Result](
     population: Population,
     history: History | HistoryFile,
     options: ScoreOptions,
-    finish: Callable[[UserDraws, np.random.Generator], Result],
+    finish: Callable[[UserDraws], Result],
+    threads: int | None = None,
 ) -> Iterator[Result]:
     """Draw and finish the blocks on all cores, a few at a time, and yield them in order."""
     if history.activity != population.activity:
@@ -191,21 +196,20 @@ def _over_blocks[Result](
             f"history: its unit of activity is the {history.activity}, but the model was fitted to the unit "
             f"{population.activity}; summarize the log with activity={population.activity!r}"
         )
-    seed = np.random.SeedSequence(options.random_seed)
-    cores = os.cpu_count() or 1
+    seed = streams.seed_words(options.random_seed)
+    cores = threads or os.cpu_count() or 1
     rows = _rows(population)
 
-    def work(block: Block, child: np.random.SeedSequence) -> Result:
-        rng = np.random.default_rng(child)
-        return finish(_draw(population, block, options, rng), rng)
+    def work(block: Block) -> Result:
+        return finish(_draw(population, block, options, seed))
 
     if len(history) <= rows:  # a thread takes longer to start than a user to score
-        yield work(next(history.blocks(rows)), seed.spawn(1)[0])
+        yield work(next(history.blocks(rows)))
         return
     with ThreadPoolExecutor(cores) as pool:
         waiting: deque[Future[Result]] = deque()
         for block in history.blocks(rows):
-            waiting.append(pool.submit(work, block, seed.spawn(1)[0]))
+            waiting.append(pool.submit(work, block))
             if len(waiting) > cores:
                 yield waiting.popleft().result()
         while waiting:
@@ -219,11 +223,12 @@ def _rows(population: Population) -> int:
     return max(1, min(_ROWS, _NUMBERS // population.size, _ROWS if few_designs else designs))
 
 
-def _draw(population: Population, block: Block, options: ScoreOptions, rng: np.random.Generator) -> UserDraws:
+def _draw(population: Population, block: Block, options: ScoreOptions, seed: streams.Words) -> UserDraws:
+    rng, state = streams.open_generator()
     grid = population.scoring_grid()
     part = Statistics.from_block(block, grid)
     design, log_weight, log_beta = population.designs(block)
-    interest, rate, p_return, p_never, activities = kernel.draw_users(
+    interest, rate, p_return, p_never, activities, spare = kernel.draw_users(
         _side_by_side(log_weight),
         _side_by_side(log_beta),
         population.alpha,
@@ -236,6 +241,8 @@ def _draw(population: Population, block: Block, options: ScoreOptions, rng: np.r
         design,
         grid.rates,
         np.array(list(options.windows.values())),
+        streams.user_keys(block.user, seed),
+        state,
         rng,
     )
     return UserDraws(
@@ -245,6 +252,7 @@ def _draw(population: Population, block: Block, options: ScoreOptions, rng: np.r
         p_return=p_return,
         p_never=p_never,
         activities=activities,
+        spare=spare,
         spacing=grid.spacing,
     )
 
@@ -254,11 +262,11 @@ def _side_by_side(values: Floats) -> NDArray[np.float32]:
     return np.ascontiguousarray(values.transpose(0, 2, 1), dtype=np.float32)
 
 
-def _columns(draws: UserDraws, options: ScoreOptions, rng: np.random.Generator) -> dict[str, Floats]:
+def _columns(draws: UserDraws, options: ScoreOptions) -> dict[str, Floats]:
     """Columns of the score table but the user: each number with the ends of its interval."""
     interest, rate = draws.interest, draws.rate
     # The grid stands for a continuum: a draw lies anywhere within its cell, not just on the node.
-    cell = draws.spacing * (rng.random(rate.shape) - 0.5)
+    cell = draws.spacing * (draws.spare[0] - 0.5)
     half_life = np.log(2.0) / (rate * np.exp(cell))
     found = {
         **_with_bounds(names.INTEREST, interest.mean(axis=1), interest, options),
@@ -271,14 +279,14 @@ def _columns(draws: UserDraws, options: ScoreOptions, rng: np.random.Generator) 
     if options.floor is not None:
         found[names.P_BELOW_FLOOR] = np.mean(interest < options.floor, axis=1)
     if options.windows:
-        found |= _horizon_columns(draws, options, rng)
+        found |= _horizon_columns(draws, options)
     return found
 
 
-def _horizon_columns(draws: UserDraws, options: ScoreOptions, rng: np.random.Generator) -> dict[str, Floats]:
+def _horizon_columns(draws: UserDraws, options: ScoreOptions) -> dict[str, Floats]:
     lengths = np.array(list(options.windows.values()))
     chance = curves.p_return(draws.interest, draws.rate, lengths.max())
-    returns = rng.random(chance.shape) < chance
+    returns = draws.spare[1] < chance
     found: dict[str, Floats] = {}
     for h, (label, length) in enumerate(options.windows.items()):
         own = curves.p_return(draws.interest, draws.rate, length)

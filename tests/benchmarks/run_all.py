@@ -17,17 +17,8 @@ from measuring import HERE, ROOT, arguments, tell
 __all__ = ["main"]
 
 SCRIPTS = (
-    "demo",
-    "sampling",
-    "likelihood",
-    "fit_curve",
-    "heldout",
-    "reduction",
-    "scoring",
-    "reactivation",
-    "large_reactivation",
-    "noise",
-    "choice",
+    *("demo", "sampling", "likelihood", "fit_curve", "heldout", "reduction", "scoring", "spark", "reactivation"),
+    *("large_reactivation", "noise", "choice"),
     "uplift",
 )
 WITH_PEERS = ("sampling",)
