@@ -57,7 +57,7 @@ def exposures(times: Floats, offsets: Integers, T: Floats, rates: Floats, restor
 
 
 @_loop
-def draw_users(  # noqa: PLR0913 - the population's draws, the users' statistics, the horizons and the random streams
+def draw_users(  # noqa: PLR0913, PLR0915 - population, statistics, horizons and random streams of one pass
     log_weight: Singles,
     log_beta: Singles,
     alpha: Floats,
@@ -96,6 +96,8 @@ def draw_users(  # noqa: PLR0913 - the population's draws, the users' statistics
     level, drawn = np.empty(n_samples, np.float32), np.empty(n_samples, np.int32)
     rates32, forever = rates.astype(np.float32), (1.0 / rates).astype(np.float32)
     decayed = ((1.0 - np.exp(-rates * horizons.reshape(-1, 1))) / rates).astype(np.float32)
+    longest = -np.expm1(-rates * (horizons.max() if n_horizons > 0 else 0.0)) / rates
+    first, faded = np.empty(n_samples), np.empty(n_samples)
     for u in range(n_rows):
         own_weight, own_beta, count = log_weight[design[u]], log_beta[design[u]], np.float32(n[u])
         last = ageing[u, 0] - ageing[u, 1]
@@ -121,12 +123,17 @@ def draw_users(  # noqa: PLR0913 - the population's draws, the users' statistics
         p_never[u] = _p_silent(counted, counted_left, forever[low:high], shape)
         for s in range(n_samples):
             k = drawn[s]
-            initial = rng.standard_gamma(alpha[s] + n[u]) * math.exp(-float(excess[k, s]) - float(own_beta[k, s]))
-            interest[u, s] = initial * math.exp(-rates[k] * (T[u] - rho[s] * last))
+            first[s], faded[s] = -excess[k, s] - own_beta[k, s], -rates[k] * (T[u] - rho[s] * last)
+        _exponentials(first, faded)
+        for s in range(n_samples):
+            k = drawn[s]
+            first[s] *= rng.standard_gamma(alpha[s] + n[u])
+            interest[u, s] = first[s] * faded[s]
             rate[u, s] = rates[k]
             if n_horizons > 0 and interest[u, s] > 0.0:
-                restored = (1.0 - rho[s], T[u], initial)
-                _count_activities(interest[u, s], rates[k], restored, horizons, activities[u, s], rng)
+                integral = interest[u, s] * longest[k]
+                restored = (1.0 - rho[s], T[u], first[s])
+                _count_activities(interest[u, s], rates[k], integral, restored, horizons, activities[u, s], rng)
     return interest, rate, p_return, p_never, activities, spare
 
 
@@ -202,6 +209,14 @@ def _pick(term: Singles, level: Singles, out: NDArray[np.int32]) -> None:
 
 
 @_loop
+def _exponentials(one: Floats, other: Floats) -> None:
+    for s in range(one.size):
+        one[s] = exp(one[s])
+    for s in range(other.size):
+        other[s] = exp(other[s])
+
+
+@_loop
 def _share(term: Singles, norm: Singles) -> None:
     """Divide the terms by their sum over all rates and draws."""
     for k in range(term.shape[0]):
@@ -267,6 +282,7 @@ def _p_silent(share: Singles, left: Singles, decayed: Singles, shape: Singles) -
 def _count_activities(
     interest: float,
     rate: float,
+    integral: float,
     restored: tuple[float, float, float],
     horizons: Floats,
     counts: Floats,
@@ -274,13 +290,13 @@ def _count_activities(
 ) -> None:
     """Simulate a user's activities after the cutoff, the first of them forced into the longest horizon.
 
-    ``restored`` is (1 - rho, T, I0): right after an activity at time t since acquisition the interest is
+    ``integral`` is that of the interest over the longest horizon, if nothing happens. ``restored`` is (1 - rho, T, I0):
+    right after an activity at time t since acquisition the interest is
     I0 exp(-r (1 - rho) t).
     """
     slowness, start, initial = restored
     end = horizons.max()
     time = 0.0
-    integral = interest * -math.expm1(-rate * end) / rate
     exposure = -math.log1p(-rng.random() * -math.expm1(-integral))
     while True:
         # Not 1 - gone: with a busy user who hardly fades the difference would be 1, and time would stand still.
@@ -306,5 +322,5 @@ def count_activities(interest: Floats, rate: Floats, rho: Floats, length: float,
         expected = interest[u] * -math.expm1(-rate[u] * length) / rate[u]
         if rng.random() < -math.expm1(-expected):
             restored = (1.0 - rho[u], 0.0, interest[u])
-            _count_activities(interest[u], rate[u], restored, horizons, counts[u], rng)
+            _count_activities(interest[u], rate[u], expected, restored, horizons, counts[u], rng)
     return counts[:, 0]

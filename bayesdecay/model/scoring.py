@@ -18,12 +18,12 @@ its latent interest and rate being as unknown as they are; for activities, the p
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -270,7 +270,7 @@ def _columns(draws: UserDraws, options: ScoreOptions) -> dict[str, Floats]:
     half_life = np.log(2.0) / (rate * np.exp(cell))
     found = {
         **_with_bounds(names.INTEREST, interest.mean(axis=1), interest, options),
-        **_with_bounds(names.HALF_LIFE, np.median(half_life, axis=1), half_life, options),
+        **_with_bounds(names.HALF_LIFE, _quantile(np.sort(half_life, axis=1), 0.5, whole=False), half_life, options),
         **_with_bounds(names.P_NEVER, draws.p_never, np.exp(-interest / rate), options),
     }
     for label, length in options.silences.items():
@@ -300,6 +300,20 @@ def _horizon_columns(draws: UserDraws, options: ScoreOptions) -> dict[str, Float
 
 def _with_bounds(name: str, point: Floats, samples: Floats, options: ScoreOptions) -> dict[str, Floats]:
     """Return a column and the two ends of its interval, from samples (row, sample)."""
-    method: Literal["inverted_cdf", "linear"] = "inverted_cdf" if name.startswith(names.ACTIVITIES) else "linear"
-    lower, upper = np.quantile(samples, np.array(options.tails), axis=1, method=method)
-    return dict(zip((name, *names.bounds(name)), (point, lower, upper), strict=True))
+    ordered = np.sort(samples, axis=1)
+    ends = (_quantile(ordered, q, whole=name.startswith(names.ACTIVITIES)) for q in options.tails)
+    return dict(zip((name, *names.bounds(name)), (point, *ends), strict=True))
+
+
+def _quantile(ordered: Floats, q: float, *, whole: bool) -> Floats:
+    """Quantile of each row of sorted samples: the least that reaches ``q`` of them if ``whole``, else between two.
+
+    As numpy's ``inverted_cdf`` and ``linear``, which do not sort and take five times as long over a few hundred.
+    """
+    size = ordered.shape[1]
+    if whole:
+        return np.asarray(ordered[:, max(math.ceil(q * size) - 1, 0)])
+    place = q * (size - 1)
+    below = min(int(place), size - 1)
+    above = min(below + 1, size - 1)
+    return np.asarray(ordered[:, below] + (place - below) * (ordered[:, above] - ordered[:, below]))
