@@ -74,7 +74,9 @@ def run_job(
     history = summarized(log, job)
     tell(f"{len(history):,} users with an activity up to {history.at}")
     decay = decay or fitted(
-        lambda sampling: DecayModel().fit(history, sampling=sampling, random_seed=job.random_seed), job.sampling, tell
+        lambda sampling: DecayModel().fit(history, method="auto", sampling=sampling, random_seed=job.random_seed),
+        job.sampling,
+        tell,
     )
     tell(f"decay model: {decay.verdict}")
     options = ScoreOptions(horizons=job.horizons, ci_prob=job.ci_prob, random_seed=job.random_seed)

@@ -12,7 +12,7 @@ import pandas as pd
 from bayesdecay import units
 from bayesdecay.data.history import History, HistoryFile
 from bayesdecay.data.scale.unloaded import read_history
-from bayesdecay.errors import LeakageError
+from bayesdecay.errors import DataError, LeakageError
 from bayesdecay.model.decay import DecayFit
 from bayesdecay.model.fits import load
 from bayesdecay.model.returning import ReactivationFit
@@ -34,9 +34,12 @@ def history_of(path: Path) -> History:
     return read_history(path)
 
 
-def stored_history(path: Path) -> HistoryFile:
-    """Look at a history that ``bayesdecay summarize`` wrote, to be read part by part."""
-    return HistoryFile.open(path)
+def stored_history(path: Path) -> History | HistoryFile:
+    """Look at a history that ``bayesdecay summarize`` wrote, to be read part by part; one from a warehouse is read."""
+    try:
+        return HistoryFile.open(path)
+    except (DataError, FileNotFoundError):
+        return read_history(path)
 
 
 def decay_fit(path: Path) -> DecayFit:

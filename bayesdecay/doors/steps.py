@@ -58,6 +58,7 @@ def fit(
     *,
     out: Path,
     restoration: float | None = None,
+    method: str = "nuts",
     sampling: SamplingOptions = _SAMPLING,
     result: ResultOptions = _RESULT,
 ) -> int:
@@ -69,12 +70,15 @@ def fit(
         File to write, .nc (NetCDF) or .zarr.
     restoration
         Part of lost interest that a visit restores: 0 (none) to 1 (all), such as 0.8; learned if not given.
+    method
+        nuts; laplace, an approximation for very many users that tells whether it is good; or auto, which takes it
+        where NUTS would take long.
     """
     from bayesdecay.doors.saved import history_of
 
     check_file(out, suffixes=(".nc", ".zarr"), what="a fit")
     model, how = bayesdecay.DecayModel(restoration=restoration), sampling.sampling()
-    found = model.fit(history_of(history), sampling=how, random_seed=result.random_seed)
+    found = model.fit(history_of(history), method=method, sampling=how, random_seed=result.random_seed)
     summary = found.summary(allow_unconverged=result.allow_unconverged)
     say(summary.to_string(float_format="{:.3g}".format))
     found.save(out)

@@ -19,7 +19,7 @@ from bayesdecay.data.history import History, summarize
 from bayesdecay.data.scale.dialects import DIALECTS
 from bayesdecay.data.scale.unloaded import read_history
 from bayesdecay.data.scale.warehouse import DESCRIPTION, warehouse_sql
-from bayesdecay.doors.saved import history_of
+from bayesdecay.doors.saved import history_of, stored_history
 from bayesdecay.errors import DataError
 from tests.data import logs
 
@@ -212,7 +212,8 @@ def test_what_warehouses_make_of_types_is_undone(shop, tmp_path):
 def test_reading_back_says_what_is_wrong(shop, tmp_path):
     asked = {"user": "who", "time": "when"}
     history = unloaded(shop, tmp_path, **asked, at="2024-01-20")
-    assert history_of(tmp_path / "unloaded.parquet") == history  # what the command line reads
+    for read in (history_of, stored_history):  # what the command line reads
+        assert read(tmp_path / "unloaded.parquet") == history
     assert read_history(history.to_parquet(tmp_path / "own.parquet")) == history
     with pytest.raises(FileNotFoundError, match="no history at"):
         read_history(tmp_path / "nothing.parquet")
