@@ -30,14 +30,14 @@ _NOBODY = -30.0
 _ROWS = 5_000
 
 
-def fine_enough(population: Population, data: FitData, grid: Grid) -> Grid:
-    """Return the grid, made finer until doubling it moves the log-likelihood by half of what is allowed at most."""
-    while grid_error(population, data, grid) > GRID_TOLERANCE / 2 and grid.rates.size <= _MOST_RATES:
+def fine_enough(population: Population, data: FitData, grid: Grid, *, share: float) -> Grid:
+    """Return the grid, made finer until doubling it moves the log-likelihood by a share of what is allowed at most."""
+    while grid_error(population, data, grid) > share * GRID_TOLERANCE and grid.rates.size <= _MOST_RATES:
         grid = grid.finer(_FINER)
     return grid
 
 
-def trimmed(population: Population, data: FitData, grid: Grid) -> Grid:
+def trimmed(population: Population, data: FitData, grid: Grid, *, share: float) -> Grid:
     """Return the grid without the rates at its ends that nobody has, if that moves the likelihood as little.
 
     The grid covers all that could be seen in data; of an event log with instants a third of it is faster than anybody.
@@ -47,7 +47,7 @@ def trimmed(population: Population, data: FitData, grid: Grid) -> Grid:
     first, last = int(used[0]), int(used[-1])
     last = min(last + (-(last - first + 1)) % 8, grid.rates.size - 1)  # whole vector registers
     own = replace(grid, rates=grid.rates[first : last + 1])
-    return own if grid_error(population, data, own, whole=grid) <= GRID_TOLERANCE / 2 else grid
+    return own if grid_error(population, data, own, whole=grid) <= share * GRID_TOLERANCE else grid
 
 
 def grid_error(population: Population, data: FitData, grid: Grid, *, whole: Grid | None = None) -> float:

@@ -386,7 +386,7 @@ def test_grid_error_of_parts_is_that_of_the_whole(by_nuts, shop, monkeypatch):
 def test_trimmed_grid_keeps_the_rates_that_somebody_has(by_nuts, shop):
     population, data = by_nuts.population(3), FitData.of(shop)
     grid = population.grid
-    own = trimmed(population, data, grid)
+    own = trimmed(population, data, grid, share=0.5)
     assert own.rates.size < grid.rates.size
     assert own.spacing == pytest.approx(grid.spacing)
     assert set(own.rates) <= set(grid.rates)
