@@ -27,7 +27,7 @@ from measuring import arguments, goal, markdown, own_caches, peak_memory, run, s
 __all__ = ["main"]
 
 # Logs of each size: where one takes seconds, enough to see whether 90 % intervals hold the truth.
-CURVE = {1_000: 10, 10_000: 6, 100_000: 3, 1_000_000: 1}
+CURVE = {1_000: 6, 10_000: 3, 100_000: 2, 1_000_000: 1}
 QUICK = {300: 1, 600: 1}
 SHOP: dict[str, Any] = {
     "half_life": "30d",
