@@ -55,7 +55,7 @@ _FIRST_DRAWS = 100
 _LOOKED_AT = 20_000
 # Part of the tolerance of the grid that is used up beforehand. What some rows say of the error of all is rough: of a
 # million users, 0.005 became 0.024.
-_OF_TOLERANCE, _OF_TOLERANCE_SAMPLED = 0.5, 0.05
+_OF_TOLERANCE, _OF_TOLERANCE_SAMPLED = 0.5, 0.1
 # Rows x rates from which on "auto" takes the approximation.
 _LARGE = 4_000_000
 # Proposals x rows x rates where proposals are cheap, some seconds: with 440 effective draws on CDNOW the standard
