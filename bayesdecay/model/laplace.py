@@ -47,9 +47,6 @@ Integers = NDArray[np.int64]
 # 30 98; but if the posterior is wider by half, 46 and 19. So 500 leave about 450.
 _FREEDOM = 10.0
 LEAST_PROPOSALS, _MOST_ROUNDS = 500, 5
-# Proposals that tell whether the law fits: if fewer than this share of them are effective and no tail is missed, the
-# next are drawn about their weighted mean. Of a million users 0.4 were, and 1,100 proposals were needed.
-_PILOT, _APT = 200, 0.75
 # Where too few are left but no tail is missed, this much more than should do is drawn from the same law.
 _MORE, _MOST_PROPOSALS = 1.1, 4_000
 # Moments of fewer effective proposals a coordinate than this say little; weights are flattened until they have as many.
@@ -146,13 +143,8 @@ def draw_laplace(
         weight, k_hat = smoothed_weights(logp - law.log_density(eta))
         return Proposals(eta=eta, log_density=logp, weight=weight, k_hat=k_hat)
 
-    pilot = looked_at(_PILOT)
-    apt = pilot.effective > _APT * _PILOT or pilot.k_hat > good_k(_PILOT)
-    if not apt:
-        law = pilot.law()
     for left in reversed(range(_MOST_ROUNDS)):
-        found = looked_at(proposals - _PILOT, pilot) if apt else looked_at(proposals)
-        apt = False
+        found = looked_at(proposals)
         wanted = int(_MORE * ENOUGH_DRAWS / found.effective * proposals)
         if found.k_hat <= good_k(proposals) and proposals < wanted <= _MOST_PROPOSALS:
             found = looked_at(wanted - proposals, found)
