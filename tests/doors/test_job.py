@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -88,7 +89,10 @@ def test_users_keep_their_own_ids(shop, fits, tmp_path, kind):
         assert found.schema.field("user").type == wanted
     own = [number[one] for one in found["user"].to_pylist()]
     assert own == [int(one[:4]) for one in usual["user"].to_pylist()]
-    pd.testing.assert_frame_equal(numbers(found), numbers(usual))
+    # Random numbers follow from the id; what has a closed form is the same whatever it is.
+    closed = [name for name in numbers(usual) if name == "p_never" or re.fullmatch(r"p_return_\w+d", name)]
+    assert len(closed) == 3
+    pd.testing.assert_frame_equal(numbers(found)[closed], numbers(usual)[closed])
     audience = pd.read_csv(tmp_path / "out" / "audience.csv")
     assert len(audience) == len(result.plan.audience)
 
