@@ -179,7 +179,7 @@ def test_summarize_fit_score(shop, tmp_path):
     assert f"{len(shop.events):,}" in done.out  # the quality of the log
     known = bd.History.from_parquet(history)
     assert f"{len(known):,} users up to 2024-07-15" in done.out
-    words = ("--restoration", 0.6, "--draws", 500, "--tune", 300, "--chains", 2, "--random-seed", 1)
+    words = ("--restoration", 0.6, "--draws", 1000, "--tune", 300, "--chains", 2, "--random-seed", 1)
     done = bayesdecay("fit", history, "--out", fit, *words)
     assert done.code == 0, done.err
     assert "mu_log_rate" in done.out

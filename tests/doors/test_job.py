@@ -238,7 +238,7 @@ def test_a_fit_that_did_not_converge_is_made_once_more(better):
     def fit(sampling: bd.Sampling | None) -> SimpleNamespace:
         how = sampling or bd.Sampling(draws=10, tune=7)  # a model's own
         converged = better and how.draws == 20
-        verdict = SimpleNamespace(converged=converged, draws=how.draws * how.chains, chains=how.chains)
+        verdict = SimpleNamespace(converged=converged, draws=how.draws * how.chains, chains=how.chains, proposals=0)
         return SimpleNamespace(sampling=how, verdict=verdict, idata=SimpleNamespace(attrs={"tune": how.tune}))
 
     again = fitted(fit, None, heard.append).sampling
