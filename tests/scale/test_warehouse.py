@@ -217,6 +217,9 @@ def test_reading_back_says_what_is_wrong(shop, tmp_path):
     assert read_history(history.to_parquet(tmp_path / "own.parquet")) == history
     with pytest.raises(FileNotFoundError, match="no history at"):
         read_history(tmp_path / "nothing.parquet")
+    shop.to_csv(tmp_path / "log.csv")
+    with pytest.raises(DataError, match=r"cannot be read as a history in Parquet: [^\n]*$"):
+        read_history(tmp_path / "log.csv")
     shop.to_parquet(tmp_path / "log.parquet")
     with pytest.raises(DataError, match=r"is not a history; expected a file of History\.to_parquet"):
         read_history(tmp_path / "log.parquet")

@@ -59,12 +59,11 @@ def read_history(path: str | Path) -> History:
             if DESCRIPTION not in types:
                 raise DataError(f"{path} is not a history; expected a file of {_WRITERS}")
             return _read(connection, types, path)
-        except duckdb.IOException as error:
-            if not one.exists() and "No files found" in str(error):
-                raise FileNotFoundError(f"no history at {path}") from error
-            raise DataError(f"{path} cannot be read as a history in Parquet: {error}") from error
         except duckdb.Error as error:
-            raise DataError(f"{path} cannot be read as a history in Parquet: {error}") from error
+            if isinstance(error, duckdb.IOException) and not one.exists() and "No files found" in str(error):
+                raise FileNotFoundError(f"no history at {path}") from error
+            reason = str(error).partition("\n")[0]  # what follows shows our own query
+            raise DataError(f"{path} cannot be read as a history in Parquet: {reason}") from error
 
 
 def _metadata(path: Path) -> dict[bytes, bytes] | None:
