@@ -31,6 +31,8 @@ __all__ = ["Simulation", "simulate"]
 _RESOLUTIONS = ("continuous", "day")
 # Interest below this is none: a user with it acts once in longer than the universe is old.
 _NO_INTEREST = 1e-100
+# Decay rate of a regular [per day]: a half-life of some two million years.
+_NEVER = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +156,13 @@ def _draw_users(n_users: int, population: Population, rng: np.random.Generator) 
     z = rng.standard_normal(n_users)
     alpha = population.interest_shape
     users["rate"] = np.exp(log_rate + population.half_life_spread * z)
+    own_mean = log_mean + population.coupling * z
+    if population.regulars:
+        regular = rng.random(n_users) < population.regulars
+        users.loc[regular, "rate"] = _NEVER
+        own_mean = np.where(regular, log_mean + population.regulars_shift, own_mean)
     users[names.HALF_LIFE] = math.log(2) / users["rate"]
-    users["initial_interest"] = rng.gamma(alpha, np.exp(log_mean + population.coupling * z) / alpha)
+    users["initial_interest"] = rng.gamma(alpha, np.exp(own_mean) / alpha)
     if population.kinds:
         mean = np.array(list(population.kinds.values())) / sum(population.kinds.values())
         shares = rng.dirichlet(population.kind_concentration * mean, size=n_users)

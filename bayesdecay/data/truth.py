@@ -33,6 +33,10 @@ class Population:
         kappa: above zero, those whose interest fades fast begin with more of it.
     restoration : float
         rho in [0, 1], the part of lost interest that a visit restores.
+    regulars : float
+        pi, the share of users whose interest does not fade.
+    regulars_shift : float
+        nu: their mean interest is e^nu times that of a user with the median half-life.
     covariates : mapping of name to (float, float)
         Effects of a standard normal covariate on log rate and on log interest.
     kinds : mapping of kind to float
@@ -47,6 +51,8 @@ class Population:
     interest_shape: float = 1.0
     coupling: float = 0.0
     restoration: float = 0.0
+    regulars: float = 0.0
+    regulars_shift: float = 1.0
     covariates: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     kinds: Mapping[str, float] = field(default_factory=dict)
     kind_concentration: float = 10.0
@@ -66,6 +72,11 @@ class Population:
             raise ValueError(f"half_life_spread must be finite and not negative, got {self.half_life_spread!r}")
         if not 0 <= self.restoration <= 1:
             raise ValueError(f"restoration is a part between 0 and 1, got {self.restoration!r}")
+        if not 0 <= self.regulars < 1 or not math.isfinite(self.regulars_shift):
+            raise ValueError(
+                f"regulars is a share from 0 to below 1 and regulars_shift finite, got {self.regulars!r} and "
+                f"{self.regulars_shift!r}"
+            )
         _require_same_groups(self.half_life, self.interest)
 
     @property
@@ -84,6 +95,8 @@ class Population:
             "alpha": self.interest_shape,
             "rho": self.restoration,
         }
+        if self.regulars:
+            values |= {"share_regular": self.regulars, "shift_regular": self.regulars_shift}
         if self.covariates:
             values["delta"] = {name: delta for name, (delta, _) in self.covariates.items()}
             values["gamma"] = {name: gamma for name, (_, gamma) in self.covariates.items()}

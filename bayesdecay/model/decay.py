@@ -9,6 +9,9 @@ which every user's own posterior follows in closed form (:mod:`bayesdecay.model.
     \log r = \mu_r + x\delta + \sigma_r z,\quad
     I_0 \mid z \sim \mathrm{Gamma}(\alpha, \text{mean } m),\quad \log m = \mu_I + x\gamma + \kappa z .
 
+A share :math:`\pi` of the users are regulars: their interest does not fade, and its mean is
+:math:`\log m = \mu_I + x\gamma + \nu`.
+
 The likelihood is the marginal one of :mod:`bayesdecay.model.grid`.
 """
 
@@ -36,9 +39,9 @@ from bayesdecay.model.fineness import fine_enough, grid_error, trimmed
 from bayesdecay.model.fused import FusedLogLikelihood
 from bayesdecay.model.grid import Grid
 from bayesdecay.model.laplace import LEAST_PROPOSALS, draw_laplace
-from bayesdecay.model.population import Population
+from bayesdecay.model.population import REGULARS, Population
 from bayesdecay.model.posterior import Verdict, labelled, summary_table, verdict_of, write_tree
-from bayesdecay.model.prior import DECAY_PRIORS, Prior, priors_table, with_changes
+from bayesdecay.model.prior import DECAY_PRIORS, REGULAR_PRIORS, Prior, priors_table, with_changes
 from bayesdecay.model.sampling import Sampling, draw_posterior
 from bayesdecay.model.scoring import ScoreOptions, Scores, score
 from bayesdecay.model.spark_scoring import score_on_spark
@@ -81,6 +84,9 @@ class DecayModel:
         Priors that replace the defaults, see :meth:`priors_table`.
     rates : int, optional
         Number of decay rates of the grid; enough for the data unless given.
+    regulars : bool
+        Whether some users may be regulars, whose interest does not fade. Their share :math:`\pi` is learned, and so is
+        how much more often they come than a typical user does at first.
 
     Raises
     ------
@@ -92,37 +98,50 @@ class DecayModel:
     coupling: float | None = None
     priors: Mapping[str, Prior] = field(default_factory=dict)
     rates: int | None = None
+    regulars: bool = False
 
     def __post_init__(self) -> None:
         if self.restoration is not None and not 0.0 <= self.restoration <= 1.0:
             raise ValueError(f"restoration must lie in [0, 1], got {self.restoration}")
-        with_changes(DECAY_PRIORS, self.priors)
+        self.priors_in_force()
+
+    def priors_in_force(self) -> dict[str, Prior]:
+        """Priors by name, the user's own among them."""
+        return with_changes({**DECAY_PRIORS, **(REGULAR_PRIORS if self.regulars else {})}, self.priors)
 
     def priors_table(self) -> pd.DataFrame:
         """Tidy table of the priors in force, each with its reason."""
-        return priors_table(with_changes(DECAY_PRIORS, self.priors))
+        return priors_table(self.priors_in_force())
 
     def grid(self, history: History) -> Grid:
         """Grid of decay rates that covers the times of a history."""
         longest = max(float(block.T.max()) for block in history.blocks())
         # How far apart two activities must be to be told apart [days]; of instants, a minute.
         resolution = {"day": 1.0, "session": history.session_gap, "event": 1 / 1_440}[history.activity]
-        return Grid.covering(longest, resolution, restoration=self.restoration, n_rates=self.rates)
+        return Grid.covering(
+            longest, resolution, restoration=self.restoration, n_rates=self.rates, regulars=self.regulars
+        )
 
     def build(self, data: FitData, grid: Grid) -> pm.Model:
         """Build the PyMC model of the population; samples nothing."""
         coords = {"group": data.groups, "covariate": data.standard.names}
         with pm.Model(coords={name: values for name, values in coords.items() if values}) as model:
-            priors = with_changes(DECAY_PRIORS, self.priors)
+            priors = self.priors_in_force()
             location = [self._location(quantity, slope, priors, data) for quantity, slope in _LOCATIONS]
             sigma, alpha = variable(priors, "sigma_log_rate"), variable(priors, "alpha")
             kappa = variable(priors, "kappa", fixed=self.coupling)
             rho = variable(priors, "rho", fixed=self.restoration)
             log_rates = np.log(grid.rates)
             shape = {"alpha": alpha, "kappa": kappa, "sigma_r": sigma}
-            likelihood = _LOGLIK.value(
+            terms: tuple[Any, Any] = (
                 grids.log_weights(log_rates, location[0][:, None], sigma, xp=pt),
                 grids.log_beta(log_rates, (location[0][:, None], location[1][:, None]), shape, xp=pt),
+            )
+            if grid.regular:
+                share, shift = (variable(priors, name) for name in REGULARS)
+                terms = grids.with_regulars(*terms, alpha, (share, location[1][:, None], shift), xp=pt)
+            likelihood = _LOGLIK.value(
+                *terms,
                 alpha,
                 rho,
                 # Not pm.Data, which would turn single precision into double.
@@ -365,6 +384,8 @@ def _constants(data: FitData, grid: Grid) -> xr.Dataset:
         constants["covariate_center"] = ("covariate", data.standard.center)
         constants["covariate_scale"] = ("covariate", data.standard.scale)
     constants["rate"].attrs["units"] = "1/d"
+    if grid.regular:
+        constants["regular_rate"] = ((), grid.regular, {"units": "1/d"})
     return constants
 
 
@@ -381,7 +402,8 @@ def _description(model: DecayModel, history: History) -> dict[str, Any]:
         "restoration": model.restoration,
         "coupling": model.coupling,
         "rates": model.rates,
-        "priors": {name: asdict(prior) for name, prior in with_changes(DECAY_PRIORS, model.priors).items()},
+        "regulars": model.regulars,
+        "priors": {name: asdict(prior) for name, prior in model.priors_in_force().items()},
         "activity": history.activity,
         "at": str(history.at),
         "users": len(history),

@@ -43,7 +43,7 @@ def trimmed(population: Population, data: FitData, grid: Grid, *, share: float) 
     The grid covers all that could be seen in data; of an event log with instants a third of it is faster than anybody.
     """
     _, log_weight, _ = replace(population, grid=grid).designs(data.block)
-    used = np.flatnonzero(log_weight.max(axis=(0, 1)) > _NOBODY)
+    used = np.flatnonzero(log_weight.max(axis=(0, 1))[: grid.rates.size] > _NOBODY)
     first, last = int(used[0]), int(used[-1])
     last = min(last + (-(last - first + 1)) % 8, grid.rates.size - 1)  # whole vector registers
     own = replace(grid, rates=grid.rates[first : last + 1])

@@ -13,12 +13,19 @@ A user's initial interest is integrated out in closed form and the decay rate by
 
 Both statistics add up over activities. A is linear in :math:`\rho`; log E is smooth in it and is kept on a few
 Chebyshev nodes.
+
+Users may be of two kinds. A regular's interest does not fade; it is one more rate of the sum, so slow that no log can
+tell it from none, with a weight and a mean of its own:
+
+.. math::
+
+    w_k = (1 - \pi)\,w(\log r_k), \quad w_{K+1} = \pi, \qquad \log m_{K+1} = \mu_I + \nu .
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +37,7 @@ from bayesdecay import names
 from bayesdecay.data.history import Block, History
 from bayesdecay.model import kernel
 
-__all__ = ["Grid", "Statistics", "log_beta", "log_weights", "marginal_loglik", "statistics"]
+__all__ = ["Grid", "Statistics", "log_beta", "log_weights", "marginal_loglik", "statistics", "with_regulars"]
 
 Floats = NDArray[np.float64]
 
@@ -58,10 +65,13 @@ class Grid:
         Rising decay rates, equally spaced in the logarithm.
     restorations : array (node,)
         One value where the restoration is fixed, else Chebyshev nodes (of the second kind) of an interval.
+    regular : float
+        Rate that stands for the interest of regulars, which does not fade; 0 where there are none.
     """
 
     rates: Floats
     restorations: Floats
+    regular: float = 0.0
 
     def __post_init__(self) -> None:
         steps = np.diff(np.log(self.rates))
@@ -70,13 +80,26 @@ class Grid:
 
     @classmethod
     def covering(
-        cls, longest: float, resolution: float, *, restoration: float | None = None, n_rates: int | None = None
+        cls,
+        longest: float,
+        resolution: float,
+        *,
+        restoration: float | None = None,
+        n_rates: int | None = None,
+        regulars: bool = False,
     ) -> Grid:
         """Grid for histories up to ``longest`` [days] of a log that tells times ``resolution`` [days] apart."""
-        low, high = math.log(_SLOWEST / max(longest, resolution)), math.log(_FASTEST / resolution)
+        slowest = _SLOWEST / max(longest, resolution)
+        low, high = math.log(slowest), math.log(_FASTEST / resolution)
         count = n_rates or _in_registers((high - low) / _SPACING + 1)
         nodes = np.array([restoration]) if restoration is not None else chebyshev_nodes(0.0, 1.0, _RESTORATION_NODES)
-        return cls(rates=np.exp(np.linspace(low, high, count)), restorations=nodes)
+        rates = np.exp(np.linspace(low, high, count))
+        return cls(rates=rates, restorations=nodes, regular=slowest if regulars else 0.0)
+
+    @property
+    def all_rates(self) -> Floats:
+        """Rates of all terms of the sum: those of the grid, and the regulars' after them, if there are any."""
+        return np.append(self.rates, self.regular) if self.regular else self.rates
 
     @property
     def spacing(self) -> float:
@@ -87,7 +110,7 @@ class Grid:
         """Return a grid over the same range whose spacing is ``factor`` times smaller, or a little more."""
         low, high = np.log(self.rates[[0, -1]])
         count = _in_registers(factor * (self.rates.size - 1) + 1)
-        return Grid(rates=np.exp(np.linspace(low, high, count)), restorations=self.restorations)
+        return replace(self, rates=np.exp(np.linspace(low, high, count)))
 
     def narrowed(self, low: float, high: float) -> Grid:
         """Return the grid with half as many nodes, on a part of the restorations; itself if that is much of them.
@@ -97,7 +120,7 @@ class Grid:
         low, high = max(low, self.restorations[0]), min(high, self.restorations[-1])
         if self.restorations.size <= _NARROW_NODES or high - low > _NARROW:
             return self
-        return Grid(rates=self.rates, restorations=chebyshev_nodes(low, high, _NARROW_NODES))
+        return replace(self, restorations=chebyshev_nodes(low, high, _NARROW_NODES))
 
     def interpolation(self, rho: float | Floats) -> Floats:
         """Weights that make a value at restoration ``rho`` of values at the nodes: (node,), or (node, sample)."""
@@ -141,7 +164,7 @@ class Statistics:
     @classmethod
     def from_block(cls, block: Block, grid: Grid) -> Statistics:
         """Compute the statistics of one block of a history on a grid."""
-        exposure = kernel.exposures(block.times, block.offsets, block.T, grid.rates, grid.restorations)
+        exposure = kernel.exposures(block.times, block.offsets, block.T, grid.all_rates, grid.restorations)
         ageing = np.column_stack([block.sum_times, block.sum_times - block.last])
         return cls(n=block.n.astype(np.float64), ageing=ageing, exposure=np.maximum(exposure, _LEAST_EXPOSURE))
 
@@ -174,7 +197,7 @@ def statistics(history: History, grid: Grid) -> xr.Dataset:
         coords={
             names.USER: np.concatenate([block.user.to_numpy(zero_copy_only=False) for block, _ in blocks]),
             "restoration": grid.restorations,
-            "rate": ("rate", grid.rates, {"units": "1/d"}),
+            "rate": ("rate", grid.all_rates, {"units": "1/d"}),
         },
     )
 
@@ -202,6 +225,21 @@ def log_beta(log_rates: Any, location: Any, parameters: dict[str, Any], *, xp: A
     return xp.log(parameters["alpha"]) - mu_i - parameters["kappa"] * z
 
 
+def with_regulars(
+    log_weight: Any, log_beta_k: Any, alpha: Any, regulars: tuple[Any, Any, Any], *, xp: Any = np
+) -> tuple[Any, Any]:
+    """Put the regulars' term after those of the grid, (..., rate): logarithms of the weights and of beta.
+
+    ``alpha`` and the three of ``regulars`` have a last axis of length one or none: their share, mu_I, and how much the
+    logarithm of their mean interest lies above it.
+    """
+    share, mu_i, shift = regulars
+    last = xp.log(share) + xp.zeros_like(log_weight[..., :1])
+    own_beta = xp.log(alpha) - mu_i - shift + xp.zeros_like(log_beta_k[..., :1])
+    weights = xp.concatenate([log_weight + xp.log1p(-share), last], axis=-1)
+    return weights, xp.concatenate([log_beta_k, own_beta], axis=-1)
+
+
 def marginal_loglik(
     part: Statistics, grid: Grid, log_weight: Floats, log_beta_k: Floats, *, alpha: float, rho: float
 ) -> Floats:
@@ -212,5 +250,5 @@ def marginal_loglik(
     log_exposure = np.tensordot(np.log(part.exposure), grid.interpolation(rho), axes=(1, 0))
     age = (part.ageing[:, 0] - rho * part.ageing[:, 1])[:, None]
     n = part.n[:, None]
-    term = log_weight + alpha * log_beta_k - grid.rates * age - (alpha + n) * np.logaddexp(log_beta_k, log_exposure)
+    term = log_weight + alpha * log_beta_k - grid.all_rates * age - (alpha + n) * np.logaddexp(log_beta_k, log_exposure)
     return gammaln(alpha + part.n) - gammaln(alpha) + logsumexp(term, axis=1)

@@ -17,7 +17,7 @@ from bayesdecay.model.design import Standard
 from bayesdecay.model.grid import Grid
 from bayesdecay.model.posterior import thinned
 
-__all__ = ["Population", "total_loglik"]
+__all__ = ["REGULARS", "Population", "total_loglik"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -28,7 +28,8 @@ class Population:
     """Draws of the population parameters, times in days.
 
     ``alpha``, ``sigma``, ``kappa``, ``rho`` (sample,); ``location`` (2, sample, group): mu of log r and of log m, the
-    last group being one that the fit has not seen; ``slope`` (2, sample, covariate): delta and gamma.
+    last group being one that the fit has not seen; ``slope`` (2, sample, covariate): delta and gamma; ``regulars``
+    (2, sample): their share and the shift of their log m, of no meaning where the grid has none.
     """
 
     grid: Grid
@@ -38,6 +39,7 @@ class Population:
     rho: Floats
     location: Floats
     slope: Floats
+    regulars: Floats
     groups: tuple[str, ...]
     standard: Standard
     activity: str
@@ -53,14 +55,20 @@ class Population:
         center, scale = ((constant[f"covariate_{part}"].to_numpy() if covariates else np.empty(0)) for part in _PARTS)
         size = sample.sizes[names.SAMPLE]
         slopes = [sample[s].to_numpy() if covariates else np.empty((size, 0)) for s in ("delta", "gamma")]
+        regular = float(constant.get("regular_rate", 0.0))
         return cls(
-            grid=Grid(rates=constant["rate"].to_numpy(), restorations=constant["restoration_node"].to_numpy()),
+            grid=Grid(
+                rates=constant["rate"].to_numpy(),
+                restorations=constant["restoration_node"].to_numpy(),
+                regular=regular,
+            ),
             alpha=sample["alpha"].to_numpy(),
             sigma=sample["sigma_log_rate"].to_numpy(),
             kappa=sample["kappa"].to_numpy(),
             rho=sample["rho"].to_numpy(),
             location=np.stack([_locations(sample, quantity, bool(groups)) for quantity in _QUANTITIES]),
             slope=np.stack(slopes),
+            regulars=np.stack([sample[name].to_numpy() if regular else np.zeros(size) for name in REGULARS]),
             groups=groups,
             standard=Standard(names=covariates, center=center, scale=scale),
             activity=json.loads(tree.attrs["model"])["activity"] if "model" in tree.attrs else "day",
@@ -82,6 +90,7 @@ class Population:
             rho=self.rho[one],
             location=self.location[:, one],
             slope=self.slope[:, one],
+            regulars=self.regulars[:, one],
         )
 
     def scoring_grid(self) -> Grid:
@@ -91,7 +100,7 @@ class Population:
         nodes = (
             np.array([low]) if high - low < 1e-9 else grids.chebyshev_nodes(low, high, 5 if high - low < 0.3 else 10)
         )
-        return Grid(rates=self.grid.rates, restorations=nodes)
+        return replace(self.grid, restorations=nodes)
 
     def designs(self, block: Block) -> tuple[Integers, Floats, Floats]:
         """Distinct designs of a block: each row's design (row,), log weights and log beta (design, sample, rate)."""
@@ -103,6 +112,10 @@ class Population:
         shape = {"alpha": self.alpha[:, None], "kappa": self.kappa[:, None], "sigma_r": self.sigma[:, None]}
         log_weight = grids.log_weights(log_rates, mu[0][..., None], self.sigma[:, None])
         log_beta = grids.log_beta(log_rates, (mu[0][..., None], mu[1][..., None]), shape)
+        if self.grid.regular:
+            share, shift = self.regulars[..., None]
+            regulars = (share, mu[1][..., None], shift)
+            log_weight, log_beta = grids.with_regulars(log_weight, log_beta, shape["alpha"], regulars)
         return design.ravel().astype(np.int64), log_weight, log_beta
 
     def _group_index(self, block: Block) -> Integers:
@@ -114,6 +127,7 @@ class Population:
         return np.array([known.get(str(value), len(known)) for value in block.group], dtype=np.int64)
 
 
+REGULARS = ("share_regular", "shift_regular")
 _QUANTITIES = ("log_rate", "log_interest")
 _PARTS = ("center", "scale")
 

@@ -12,7 +12,15 @@ from scipy import stats
 
 from bayesdecay.errors import unknown_name
 
-__all__ = ["DECAY_PRIORS", "EFFECT_PRIORS", "REACTIVATION_PRIORS", "Prior", "priors_table", "with_changes"]
+__all__ = [
+    "DECAY_PRIORS",
+    "EFFECT_PRIORS",
+    "REACTIVATION_PRIORS",
+    "REGULAR_PRIORS",
+    "Prior",
+    "priors_table",
+    "with_changes",
+]
 
 # Parameters each distribution takes, in PyMC's words, and the same distribution in scipy for tables and draws.
 _DISTRIBUTIONS: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
@@ -119,6 +127,27 @@ DECAY_PRIORS: Mapping[str, Prior] = {
         distribution="Normal",
         parameters={"mu": 0.0, "sigma": 0.5},
         reason="one standard deviation of a covariate changes the first interest by less than a factor of two or so",
+    ),
+}
+
+
+# Where some users are regulars, those who fade may all fade alike; a half-normal prior would let the spread of their
+# half-lives go to nothing, where no grid of rates is fine enough (seen on 847 shoppers with 21 active days each).
+REGULAR_PRIORS: Mapping[str, Prior] = {
+    "sigma_log_rate": Prior(
+        distribution="LogNormal",
+        parameters={"mu": 0.0, "sigma": 0.5},
+        reason="half-lives of those who fade differ by a factor of about e, 90 % between factors of 1.6 and 10",
+    ),
+    "share_regular": Prior(
+        distribution="Beta",
+        parameters={"alpha": 1.0, "beta": 4.0},
+        reason="users whose interest does not fade: median 16 %, 90 % between 1 % and 53 %, more if the data say so",
+    ),
+    "shift_regular": Prior(
+        distribution="Normal",
+        parameters={"mu": 1.0, "sigma": 0.5},
+        reason="a regular comes 2.7 times as often as a typical user at first, 90 % between 1.2 and 6 times",
     ),
 }
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bayesdecay import curves, names
 from bayesdecay.model import kernel
 from bayesdecay.model.decay import DecayModel
-from bayesdecay.model.prior import DECAY_PRIORS, with_changes
+from bayesdecay.model.population import REGULARS
 from bayesdecay.units import Duration, days, duration_label
 
 __all__ = ["INTEREST_PER_WEEK", "RESTORATION", "prior_predictive", "prior_summary"]
@@ -31,6 +31,8 @@ INTEREST_PER_WEEK = "interest_per_week"
 RESTORATION = "restoration"
 
 Floats = NDArray[np.float64]
+# Decay rate of a regular [per day]: a half-life of some two million years.
+_NEVER = 1e-9
 _POPULATION = ("mu_log_rate", "sigma_log_rate", "mu_log_interest", "alpha", "kappa", "rho")
 
 
@@ -109,14 +111,20 @@ def prior_summary(users: pd.DataFrame) -> pd.DataFrame:
 
 def _users(model: DecayModel, n: int, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
     """Decay rates and first interests [per day] of users, and the restorations of their populations (user,)."""
-    priors = with_changes(DECAY_PRIORS, model.priors)
+    priors = model.priors_in_force()
     drawn: dict[str, Any] = {name: priors[name].frozen().rvs(size=n, random_state=rng) for name in _POPULATION}
     for name, fixed in (("kappa", model.coupling), ("rho", model.restoration)):
         if fixed is not None:
             drawn[name] = np.full(n, float(fixed))
     z = rng.standard_normal(n)
     rate = np.exp(drawn["mu_log_rate"] + drawn["sigma_log_rate"] * z)
-    mean = np.exp(drawn["mu_log_interest"] + drawn["kappa"] * z)
+    log_mean = drawn["mu_log_interest"] + drawn["kappa"] * z
+    if model.regulars:
+        share, shift = (priors[name].frozen().rvs(size=n, random_state=rng) for name in REGULARS)
+        regular = rng.random(n) < share
+        rate = np.where(regular, _NEVER, rate)
+        log_mean = np.where(regular, drawn["mu_log_interest"] + shift, log_mean)
+    mean = np.exp(log_mean)
     # A Gamma draw of a shape near zero may underflow; the least positive interest stands for none at all.
     share = rng.standard_gamma(drawn["alpha"]) / drawn["alpha"]
     return rate, np.maximum(mean * share, np.finfo(float).tiny), drawn["rho"]

@@ -218,7 +218,7 @@ def _over_blocks[Result](
 
 def _rows(population: Population) -> int:
     """Users a block, so that its arrays stay small: with covariates nearly every user is a design of its own."""
-    designs = _NUMBERS // (population.size * population.grid.rates.size)
+    designs = _NUMBERS // (population.size * population.grid.all_rates.size)
     few_designs = not population.standard.names and len(population.groups) < designs
     return max(1, min(_ROWS, _NUMBERS // population.size, _ROWS if few_designs else designs))
 
@@ -239,7 +239,7 @@ def _draw(population: Population, block: Block, options: ScoreOptions, seed: str
         part.n,
         block.T,
         design,
-        grid.rates,
+        grid.all_rates,
         np.array(list(options.windows.values())),
         streams.user_keys(block.user, seed),
         state,

@@ -114,6 +114,7 @@ def default_candidates(*, lapsed_after: units.Duration = "60d", group: str | Non
         "default": Candidate(),
         "rho 0": Candidate(decay=DecayModel(restoration=0.0)),
         "rho 1": Candidate(decay=DecayModel(restoration=1.0)),
+        "regulars": Candidate(decay=DecayModel(regulars=True)),
         "plugin interest": Candidate(reactivation=ReactivationModel(interest="plugin")),
         "no interest": Candidate(
             reactivation=ReactivationModel(formula=DEFAULT_FORMULA.replace("interest + ", "")),

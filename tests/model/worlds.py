@@ -104,6 +104,7 @@ def population_at(shop: Truth, *, draws: int, longest: float = 180.0, n_rates: i
         rho=np.full(draws, shop.restoration),
         location=np.tile(location[:, None, None], (1, draws, 1)),
         slope=np.empty((2, draws, 0)),
+        regulars=np.zeros((2, draws)),
         groups=(),
         standard=Standard(names=(), center=np.empty(0), scale=np.empty(0)),
         activity="event",

@@ -24,6 +24,8 @@ _SYMBOLS = {
     "kappa": "κ",
     "alpha": "α",
     "rho": "ρ",
+    "share_regular": "π",
+    "shift_regular": "ν",
 }
 _MODEL = (
     "At time t after the first activity a user's interest is I(t) = I₀ · exp(−r · V(t)), where V(t) = t − ρ · "
