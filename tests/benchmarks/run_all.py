@@ -17,7 +17,18 @@ from measuring import HERE, ROOT, arguments, tell
 __all__ = ["main"]
 
 SCRIPTS = (
-    *("demo", "sampling", "likelihood", "fit_curve", "heldout", "reduction", "scoring", "spark", "reactivation"),
+    *(
+        "demo",
+        "sampling",
+        "likelihood",
+        "fit_curve",
+        "heldout",
+        "laws",
+        "reduction",
+        "scoring",
+        "spark",
+        "reactivation",
+    ),
     *("large_reactivation", "noise", "choice"),
     "uplift",
 )
