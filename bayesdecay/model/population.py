@@ -95,15 +95,20 @@ class Population:
 
     def designs(self, block: Block) -> tuple[Integers, Floats, Floats]:
         """Distinct designs of a block: each row's design (row,), log weights and log beta (design, sample, rate)."""
-        keys = np.column_stack([self._group_index(block), self.standard.apply(block)])
-        distinct, design = np.unique(keys, axis=0, return_inverse=True)
-        group, covariates = distinct[:, 0].astype(np.int64), distinct[:, 1:]
-        mu = self.location[:, :, group].transpose(0, 2, 1) + np.einsum("lsp,dp->lds", self.slope, covariates)
+        design, mu = self.locations(block)
         log_rates = np.log(self.grid.rates)
         shape = {"alpha": self.alpha[:, None], "kappa": self.kappa[:, None], "sigma_r": self.sigma[:, None]}
         log_weight = grids.log_weights(log_rates, mu[0][..., None], self.sigma[:, None])
         log_beta = grids.log_beta(log_rates, (mu[0][..., None], mu[1][..., None]), shape)
-        return design.ravel().astype(np.int64), log_weight, log_beta
+        return design, log_weight, log_beta
+
+    def locations(self, block: Block) -> tuple[Integers, Floats]:
+        """Distinct designs of a block: each row's (row,), and their mu of log r and of log m (2, design, sample)."""
+        keys = np.column_stack([self._group_index(block), self.standard.apply(block)])
+        distinct, design = np.unique(keys, axis=0, return_inverse=True)
+        group, covariates = distinct[:, 0].astype(np.int64), distinct[:, 1:]
+        mu = self.location[:, :, group].transpose(0, 2, 1) + np.einsum("lsp,dp->lds", self.slope, covariates)
+        return design.ravel().astype(np.int64), mu
 
     def _group_index(self, block: Block) -> Integers:
         if not self.groups:
