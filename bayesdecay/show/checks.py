@@ -26,7 +26,7 @@ from bayesdecay.decide.risk import check_share, interval
 from bayesdecay.model.population import Population
 from bayesdecay.model.scoring import Forecast, forecast_counts, forecast_totals
 from bayesdecay.show.baselines import Baselines, Forecaster
-from bayesdecay.show.judged import Judged, judge
+from bayesdecay.show.judged import MODEL, Judged, judge
 from bayesdecay.show.later import Later, later_activity, observable_length
 from bayesdecay.show.score_tables import Rows, by_past, calibration_table, gains, score_table
 from bayesdecay.show.verdicts import Finding, findings
@@ -34,8 +34,6 @@ from bayesdecay.show.verdicts import Finding, findings
 __all__ = ["MODEL", "ForecastCheck", "Later", "check_forecast", "checked", "later_activity", "observable_length"]
 
 Floats = NDArray[np.float64]
-
-MODEL = "decay model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -17,10 +17,11 @@ from bayesdecay.show import scoring_rules as rules
 from bayesdecay.show.baselines import Baselines, Chances, Forecaster
 from bayesdecay.show.later import Later
 
-__all__ = ["PER_USER", "Judged", "judge"]
+__all__ = ["MODEL", "PER_USER", "Judged", "judge"]
 
 Floats = NDArray[np.float64]
 
+MODEL = "decay model"
 # A forecast is a table (user, count): with 16,000 users and counts up to 300 it takes 38 MB.
 _ROWS = 16_000
 

@@ -63,6 +63,11 @@ class PastCheck:
         """Rows of one aspect."""
         return self.table[self.table["aspect"] == aspect].reset_index(drop=True)
 
+    @property
+    def twice(self) -> pd.Series:
+        """Rows that say what another one says: users with no activity after the first are never seen again."""
+        return (self.table["aspect"] == COUNTS) & (self.table["statistic"] == "0")
+
     def _repr_html_(self) -> str:
         told: str = self.table.to_html(float_format="{:,.3f}".format, index=False)
         return told
