@@ -178,7 +178,7 @@ SUFFICIENCY_RULES: Mapping[str, SufficiencyRule] = MappingProxyType(
                 and told.at_beginning > max(_AT_BEGINNING * told.users, _FEWEST_USERS)
             ),
             text=lambda told: (
-                f"{told.at_beginning / told.users:.0%} of the users were first seen within "
+                f"{100 * told.at_beginning / told.users:.0f} % of the users were first seen within "
                 f"{_days(_BEGINNING * told.longest)} of the log's beginning: many of them were probably users long "
                 "before it, and count as new all the same; bring a log that goes back further, or the users who are new"
             ),
@@ -195,7 +195,7 @@ SUFFICIENCY_RULES: Mapping[str, SufficiencyRule] = MappingProxyType(
             level=WARN,
             broken=lambda told: told.activity == "event" and told.bursts > max(_IN_BURSTS * told.activities, 10),
             text=lambda told: (
-                f"{told.bursts / told.activities:.0%} of the events follow the one before within half an hour: they "
+                f"{100 * told.bursts / told.activities:.0f} % of the events follow the one before within half an hour: they "
                 "come in bursts, and counting each is to take them for independent; count sessions or days "
                 "(activity='session' or 'day')"
             ),

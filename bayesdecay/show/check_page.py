@@ -177,10 +177,10 @@ def _differences(check: LogCheck) -> TableView:
 def _method_section(check: LogCheck, settings: Mapping[str, Any]) -> Section:
     how = (
         f"At each of {plural(len(check.checks), 'cutoff', 'cutoffs')} a decay model was fitted to what the log showed "
-        "up to it, and every user known then was forecast. Scores are means over users and periods, smaller is better; "
-        "the rows of one user count as one observation in the standard errors, which are about other users of this shop "
-        "at these times: how other times would differ shows in the periods alone. CRPS and log score judge the forecast "
-        "number of activities, Brier score and log loss the probability of any."
+        "up to it, and every user known then was forecast. Scores are means over users and periods, smaller is "
+        "better; the rows of one user count as one observation in the standard errors, which are about other users of "
+        "this shop at these times: how other times would differ shows in the periods alone. CRPS and log score judge "
+        "the forecast number of activities, Brier score and log loss the probability of any."
     )
     fits = {f"fit at {date(at)}": verdict for at, verdict in check.verdicts.items()}
     facts = {"what counts as an activity": f"the {check.activity}", **fits, **settings}

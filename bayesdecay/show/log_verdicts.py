@@ -6,7 +6,7 @@ set in :mod:`bayesdecay.show.verdicts`; for totals, groups of users and the past
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,11 +37,11 @@ def log_findings(check: LogCheck) -> tuple[Finding, ...]:
     """Say of fits, single users, groups of them, rivals, totals and the past whether they are as they should be."""
     row = check.table.loc[MODEL]
     found = (
-        of_convergence(check.verdicts),
+        of_convergence(check.verdicts, [one.at for one in check.checks]),
         of_probabilities(row),
         of_intervals(row, check.ci_prob),
-        of_groups(check.by_past, "past_activities", "past activities", check.ci_prob),
-        of_groups(check.by_length, "days_known", "days since the acquisition", check.ci_prob),
+        of_groups(check.by_past, "past_activities", "past activities", row, check.ci_prob),
+        of_groups(check.by_length, "days_known", "days since the acquisition", row, check.ci_prob),
         of_totals(check.totals, check.horizon, check.ci_prob),
         of_rivals(check.against),
         of_past(check.past, check.activity),
@@ -49,32 +49,47 @@ def log_findings(check: LogCheck) -> tuple[Finding, ...]:
     return tuple(one for one in found if one is not None)
 
 
-def of_convergence(verdicts: Mapping[pd.Timestamp, Verdict]) -> Finding | None:
-    """Judge the sampler; nothing where every fit converged."""
+def of_convergence(verdicts: Mapping[pd.Timestamp, Verdict], judged: Sequence[pd.Timestamp]) -> Finding | None:
+    """Judge the sampler; nothing where every fit converged. ``judged`` are the origins whose forecasts were judged."""
     failed = {at: verdict for at, verdict in verdicts.items() if not verdict.converged}
     if not failed:
         return None
     (at, first), *_ = failed.items()
     of = plural(len(verdicts), "fit", "fits")
+    then = "its forecasts are among those judged" if at in judged else "no forecast from there was judged"
     return Finding(
         good=False,
-        text=f"{len(failed)} of {of} did not converge ({listed(map(date, failed))}), and no number of theirs should be "
-        f"acted upon; at {date(at)}: {'; '.join(first.faults)}.",
+        text=f"{len(failed)} of {of} did not converge ({listed(map(date, failed))}): {'; '.join(first.faults[:2])}; "
+        f"{then}.",
         short=f"{len(failed)} of {of} did NOT converge",
         advice="Sample longer where fits did not converge, such as by --draws 1000 --tune 500; if that does not help, "
         "the log tells too little of what was asked, such as of groups.",
     )
 
 
-def of_groups(table: pd.DataFrame, column: str, what: str, ci_prob: float) -> Finding | None:
-    """Tell the groups of users whose forecasts are off, or whose intervals hold too little; None where none are."""
+def of_groups(table: pd.DataFrame, column: str, what: str, whole: pd.Series, ci_prob: float) -> Finding | None:
+    """Tell the groups of users that are forecast worse than all together; None where none are.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A row a group.
+    column, what : str
+        The column with the groups' names, and what they are parted by.
+    whole : Series
+        The model's row of all users.
+    ci_prob : float
+        Probability of the intervals.
+    """
     large = table[table["users"] >= _LEAST_SHARE * table["users"].sum()]
-    off = (large["predicted"] - large["observed"]).abs()
-    wrong = large[off > np.maximum(_GROUP_TOLERANCE, _GROUP_ERRORS * large["observed_se"])]
-    narrow = large[ci_prob - large["coverage"] > np.maximum(_GROUP_TOLERANCE, _GROUP_ERRORS * large["coverage_se"])]
+    off = large["predicted"] - large["observed"]
+    apart = np.minimum(off.abs(), (off - whole["excess"]).abs())
+    wrong = large[apart > np.maximum(_GROUP_TOLERANCE, _GROUP_ERRORS * large["observed_se"])]
+    lacks = np.minimum(ci_prob, whole["coverage"]) - large["coverage"]
+    narrow = large[lacks > np.maximum(_GROUP_TOLERANCE, _GROUP_ERRORS * large["coverage_se"])]
     if wrong.empty and narrow.empty:
         return None
-    worst = wrong.loc[off[wrong.index].sort_values(ascending=False).index[:_AT_MOST]].sort_index()
+    worst = wrong.loc[off[wrong.index].abs().sort_values(ascending=False).index[:_AT_MOST]].sort_index()
     told = [
         f"of those with {row[column]}, {percent(row['predicted'])} were expected to be active and "
         f"{percent(row['observed'])} were"
@@ -114,8 +129,8 @@ def of_totals(totals: pd.DataFrame, horizon: float, ci_prob: float) -> Finding:
         text = f"The total of all users' activities was foreseen in {held}{each}: {_ratios(totals)}."
         return Finding(good=True, text=text, short="totals were foreseen")
     side = _side(low, high, periods, ratio[missed.index])
-    of = f"{len(missed)} of {periods}" if len(missed) < periods else "each" if periods > 1 else "it"
-    text = f"The total was {side}: {_ratios(totals)}; outside its {level(ci_prob)} interval in {of}."
+    of = f" in {len(missed)} of {periods}" if len(missed) < periods else " in each" if periods > 1 else ""
+    text = f"The total was {side}: {_ratios(totals)}, outside its {level(ci_prob)} interval{of}."
     return Finding(good=False, text=text, short=f"the total was {side}", advice=_advice_on_totals(totals, low, high))
 
 
@@ -142,14 +157,14 @@ def _advice_on_totals(totals: pd.DataFrame, low: int, high: int) -> str:
     if factors.empty:
         return "Do not add up the forecasts of users to a forecast of the total: nothing was seen of it."
     band = f"{factors.min():.2f} to {factors.max():.2f} times"
-    several = len(totals) > 1
     if low and high:
         return (
             "Totals moved by more than the users' own chance: a season, campaigns, or a change of the shop moves all "
             f"of them at once. Plan totals with the band that was seen here, {band} what is predicted."
         )
     wrong = "low" if low else "high"
-    band = f"{band} what is predicted, {factors.median():.2f} times in the middle" if several else f"{band} it"
+    middle = f"{factors.median():.2f} times"
+    band = f"{band} what is predicted, {middle} in the middle" if len(totals) > 1 else f"{middle} what is predicted"
     return (
         f"Do not read the sum of the forecasts as a forecast of the total, it is too {wrong}: plan with {band}. "
         "Users may be ordered and compared by their forecasts all the same."
