@@ -195,8 +195,8 @@ SUFFICIENCY_RULES: Mapping[str, SufficiencyRule] = MappingProxyType(
             level=WARN,
             broken=lambda told: told.activity == "event" and told.bursts > max(_IN_BURSTS * told.activities, 10),
             text=lambda told: (
-                f"{100 * told.bursts / told.activities:.0f} % of the events follow the one before within half an hour: they "
-                "come in bursts, and counting each is to take them for independent; count sessions or days "
+                f"{100 * told.bursts / told.activities:.0f} % of the events follow the one before within half an hour: "
+                "they come in bursts, and counting each is to take them for independent; count sessions or days "
                 "(activity='session' or 'day')"
             ),
         ),

@@ -30,8 +30,8 @@ def users_section(check: LogCheck) -> Section:
             _groups(check.by_past, "past_activities", "Past activities", "number of past activities"),
             _groups(check.by_length, "days_known", "Days known", "fifths of the days since the acquisition"),
             Text(
-                text=f"Coverage: the share of {ours} that held what happened. They claim more than that, since counts are "
-                "whole numbers: the share that the forecasts themselves gave to them stands beside it."
+                text=f"Coverage: the share of {ours} that held what happened. They claim more than that, since counts "
+                "are whole numbers: the share that the forecasts themselves gave to them stands beside it."
             ),
         ),
     )
