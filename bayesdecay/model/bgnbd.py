@@ -142,9 +142,9 @@ def most_likely(
     found = optimize.minimize(
         loss,
         origin,
-        method="Nelder-Mead",
+        method="L-BFGS-B",
         bounds=optimize.Bounds(origin - _FARTHEST, origin + _FARTHEST),
-        options={"maxiter": 4_000, "xatol": 1e-6, "fatol": 1e-12},
+        options={"maxiter": 1_000, "ftol": 1e-13, "gtol": 1e-8, "eps": 1e-6},
     )
     if not found.success:
         raise NotConvergedError(f"no maximum of the likelihood was found: {found.message}")

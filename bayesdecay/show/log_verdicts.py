@@ -198,9 +198,10 @@ def _noticed(table: pd.DataFrame) -> pd.Series:
 
 
 def _worst(wrong: pd.DataFrame) -> pd.DataFrame:
-    """Take the greatest misfit of each aspect."""
-    size = (wrong["seen"] - wrong["replicated"]).abs() / np.where(wrong["share"], 1.0, wrong["replicated"])
-    return wrong.loc[size.groupby(wrong["aspect"], sort=False).idxmax()]
+    """Take what is told of how many came back, and of each other aspect the greatest misfit."""
+    others = wrong[wrong["aspect"] != RETURNS]
+    size = (others["seen"] - others["replicated"]).abs()
+    return pd.concat([wrong[wrong["aspect"] == RETURNS], others.loc[size.groupby(others["aspect"]).idxmax()]])
 
 
 def _misfit(row: pd.Series) -> str:
