@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from bayesdecay.data.record import History
 from bayesdecay.errors import DataError
 from bayesdecay.names import FIRST, N
-from bayesdecay.units import duration_label
 
 __all__ = ["REFUSE", "SUFFICIENCY_RULES", "WARN", "Shortfall", "SufficiencyRule", "require_enough", "shortfalls"]
 
@@ -157,7 +156,7 @@ SUFFICIENCY_RULES: Mapping[str, SufficiencyRule] = MappingProxyType(
             broken=lambda told: told.horizon is not None and 0 < told.longest < _TIMES_HORIZON * told.horizon,
             text=lambda told: (
                 f"nobody was seen for longer than {told.longest:,.0f} days, less than twice the "
-                f"{duration_label(told.horizon or 0)} that are forecast: what happens so late is told by the form of "
+                f"{_days(told.horizon or 0)} that are forecast: what happens so late is told by the form of "
                 "the decay, not by data; take a shorter horizon or a later cutoff"
             ),
         ),

@@ -40,8 +40,8 @@ def log_findings(check: LogCheck) -> tuple[Finding, ...]:
         of_convergence(check.verdicts, [one.at for one in check.checks]),
         of_probabilities(row),
         of_intervals(row, check.ci_prob),
-        of_groups(check.by_past, "past_activities", "past activities", row, check.ci_prob),
-        of_groups(check.by_length, "days_known", "days since the acquisition", row, check.ci_prob),
+        of_groups(check.by_past, "past_activities", row, check.ci_prob),
+        of_groups(check.by_length, "days_known", row, check.ci_prob),
         of_totals(check.totals, check.horizon, check.ci_prob),
         of_rivals(check.against),
         of_past(check.past, check.activity),
@@ -67,15 +67,15 @@ def of_convergence(verdicts: Mapping[pd.Timestamp, Verdict], judged: Sequence[pd
     )
 
 
-def of_groups(table: pd.DataFrame, column: str, what: str, whole: pd.Series, ci_prob: float) -> Finding | None:
+def of_groups(table: pd.DataFrame, column: str, whole: pd.Series, ci_prob: float) -> Finding | None:
     """Tell the groups of users that are forecast worse than all together; None where none are.
 
     Parameters
     ----------
     table : DataFrame
         A row a group.
-    column, what : str
-        The column with the groups' names, and what they are parted by.
+    column : str
+        The column with the groups' names, ``"past_activities"`` or ``"days_known"``.
     whole : Series
         The model's row of all users.
     ci_prob : float
@@ -89,19 +89,28 @@ def of_groups(table: pd.DataFrame, column: str, what: str, whole: pd.Series, ci_
     narrow = large[lacks > np.maximum(_GROUP_TOLERANCE, _GROUP_ERRORS * large["coverage_se"])]
     if wrong.empty and narrow.empty:
         return None
+    what, named = _PARTED_BY[column]
     worst = wrong.loc[off[wrong.index].abs().sort_values(ascending=False).index[:_AT_MOST]].sort_index()
     told = [
-        f"of those with {row[column]}, {percent(row['predicted'])} were expected to be active and "
+        f"of those {named.format(row[column])}, {percent(row['predicted'])} were expected to be active and "
         f"{percent(row['observed'])} were"
         for _, row in worst.iterrows()
     ]
     least = narrow.sort_values("coverage").head(_AT_MOST).sort_index()
-    told += [f"intervals of those with {row[column]} held {percent(row['coverage'])}" for _, row in least.iterrows()]
+    told += [
+        f"intervals of those {named.format(row[column])} held {percent(row['coverage'])}" for _, row in least.iterrows()
+    ]
     return Finding(
         good=False,
         text=f"Users differ by their {what} in how well they are forecast: {'; '.join(told)}.",
         advice=_advice_on_groups(column, [str(row[column]) for _, row in pd.concat([worst, least]).iterrows()]),
     )
+
+
+_PARTED_BY = {
+    "past_activities": ("past activities", "with {} of them"),
+    "days_known": ("days since the acquisition", "known for {} days"),
+}
 
 
 def _advice_on_groups(column: str, labels: list[str]) -> str:

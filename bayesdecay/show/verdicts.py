@@ -104,11 +104,12 @@ def of_rivals(against: pd.DataFrame) -> Finding:
         return Finding(good=True, text=f"The model beats every other forecaster on {_listed(_SCORES.values())}.")
     told = []
     if not worse.empty:
-        told.append(f"is worse than {_pairs(worse)}")
+        most = (worse["gain"] / worse["gain_se"]).abs().max()
+        told.append(f"is worse than {_pairs(worse)}, by up to {most:.1f} standard errors,")
     if not level_with.empty:
         told.append(f"is no better than {_pairs(level_with)}")
     rest = "; it beats the others" if len(worse) + len(level_with) < len(against) else ""
-    text = f"Beyond what chance explains, the model {' and '.join(told)}{rest}."
+    text = f"Beyond what chance explains, the model {' and '.join(told).removesuffix(',')}{rest}."
     if worse.empty:
         return Finding(good=True, text=text)
     names = _listed(f"“{name}”" for name in worse["forecaster"].unique())

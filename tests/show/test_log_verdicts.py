@@ -75,17 +75,17 @@ GROUPS = pd.DataFrame(
 
 def groups_with(column, values, whole=WHOLE, **changes):
     table = GROUPS.assign(**{column: values}, **changes)
-    return of_groups(table, "past_activities", "past activities", whole, 0.9)
+    return of_groups(table, "past_activities", whole, 0.9)
 
 
 def test_groups_that_are_forecast_worse_are_named():
     assert groups_with("predicted", [0.1, 0.3, 0.5]) is None
     found = groups_with("predicted", [0.1, 0.3, 0.4])
-    assert "of those with 2 or more, 40 % were expected to be active and 50 % were" in plain(found.text)
+    assert "of those with 2 or more of them, 40 % were expected to be active and 50 % were" in plain(found.text)
     assert "Do not rely on the numbers of single users with 2 or more past activities" in found.advice
     assert not found.good
     narrow = groups_with("coverage", [0.95, 0.95, 0.8])
-    assert "intervals of those with 2 or more held 80 %" in plain(narrow.text)
+    assert "intervals of those with 2 or more of them held 80 %" in plain(narrow.text)
 
 
 def test_groups_that_are_as_wrong_as_all_are_not_named():
@@ -101,7 +101,7 @@ def test_small_and_noisy_groups_are_not_named():
 
 def test_new_users_have_advice_of_their_own():
     table = GROUPS.rename(columns={"past_activities": "days_known"}).assign(predicted=[0.3, 0.3, 0.5])
-    found = of_groups(table, "days_known", "days since the acquisition", WHOLE, 0.9)
+    found = of_groups(table, "days_known", WHOLE, 0.9)
     assert "Users differ by their days since the acquisition" in found.text
     assert "as --group" in found.advice
 
