@@ -236,9 +236,12 @@ def _advice_on_past(wrong: pd.DataFrame, activity: str) -> str:
         advice.append(
             "Silences: look for what moved all users shortly before the cutoff, such as a season or an offer."
         )
-    if {RETURNS, COUNTS} & aspects:
+    busiest = wrong["statistic"].str.contains("busiest")
+    if busiest.any():
+        advice.append("Busiest users: look at them; bots, tills and resellers do not belong into the log.")
+    if (wrong["aspect"].isin([RETURNS, COUNTS]) & ~busiest).any():
         advice.append(
-            "Numbers of activities: look for two kinds of users in one log (one-time buyers and regulars, persons and "
-            "bots) and give what tells them apart as --group, or take out what is no person."
+            "Numbers of activities: look for two kinds of users in one log, such as one-time buyers and regulars, and "
+            "give what tells them apart as --group."
         )
     return " ".join(advice)

@@ -127,7 +127,7 @@ def _statistics(told: Tally, gap_cuts: Floats, since_cuts: Floats) -> Iterator[t
     yield RETURNS, "users never seen again", True, told.users[:, 0] / users
     yield RETURNS, "activities a user", False, activities / users
     yield RETURNS, "activities of the busiest user", False, _busiest(told.users)
-    what = f"activities that are the busiest {_BUSIEST:.0%} of users'".replace("%", "\N{NO-BREAK SPACE}%")
+    what = f"activities by the busiest {_BUSIEST:.0%} of users".replace("%", "\N{NO-BREAK SPACE}%")
     yield RETURNS, what, True, _share_of_busiest(told.users, activities)
     for start, end in zip(_STARTS, (*_STARTS[1:], number.size), strict=True):
         label = f"{start}" if end == start + 1 else f"{start}-{end - 1}" if end < number.size else f"{start} or more"
