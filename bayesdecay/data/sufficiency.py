@@ -18,8 +18,8 @@ from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from bayesdecay.data.history_features import gaps
 from bayesdecay.data.record import History
 from bayesdecay.errors import DataError
 from bayesdecay.names import FIRST, N
@@ -70,7 +70,7 @@ class Facts:
             longest=longest,
             acquired_over=float(since.max(initial=0.0)),
             at_beginning=int((since <= _BEGINNING * longest).sum()),
-            bursts=sum(_bursts(block.times, block.offsets) for block in blocks),
+            bursts=int(sum((gaps(block) < _BURST).sum() for block in blocks)),
             activity=history.activity,
             horizon=horizon,
         )
@@ -230,14 +230,6 @@ def require_enough(history: History, *, horizon: float | None = None) -> tuple[S
     if refused := [one.text for one in found if one.level == REFUSE]:
         raise DataError(f"not enough to learn from up to {pd.Timestamp(history.at):%Y-%m-%d}: {'; '.join(refused)}")
     return found
-
-
-def _bursts(times: NDArray[np.float64], offsets: NDArray[np.int64]) -> int:
-    """Count activities that follow the one before within half an hour."""
-    gaps = np.diff(times, prepend=0.0)
-    first = offsets[:-1][np.diff(offsets) > 0]
-    gaps[first] = times[first]
-    return int((gaps < _BURST).sum())
 
 
 def _margin(users: int) -> float:

@@ -19,11 +19,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesdecay.data.block import Block
 from bayesdecay.data.history import History
+from bayesdecay.data.history_features import gaps
 from bayesdecay.model.population import Population
 
-__all__ = ["MOST", "Tally", "gaps_of", "replicated", "tally"]
+__all__ = ["MOST", "Tally", "replicated", "tally"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -49,24 +49,16 @@ class Tally:
     since: Integers
 
 
-def gaps_of(block: Block) -> Floats:
-    """Gaps [days] between activities that follow each other (activity,), user by user."""
-    gaps = np.diff(block.times, prepend=0.0)
-    first = block.offsets[:-1][block.n > 0]
-    gaps[first] = block.times[first]
-    return gaps
-
-
 def tally(history: History, gap_cuts: Floats, since_cuts: Floats) -> Tally:
     """Count what was seen: a single past."""
     users = np.zeros(MOST + 1, dtype=np.int64)
-    gaps, since = np.zeros(gap_cuts.size + 1, dtype=np.int64), np.zeros(since_cuts.size + 1, dtype=np.int64)
+    lengths, since = np.zeros(gap_cuts.size + 1, dtype=np.int64), np.zeros(since_cuts.size + 1, dtype=np.int64)
     for block in history.blocks():
         users += np.bincount(np.minimum(block.n, MOST), minlength=MOST + 1)
-        gaps += np.bincount(np.searchsorted(gap_cuts, gaps_of(block)), minlength=gaps.size)
+        lengths += np.bincount(np.searchsorted(gap_cuts, gaps(block)), minlength=lengths.size)
         silence = (block.T - block.last)[block.n > 0]
         since += np.bincount(np.searchsorted(since_cuts, silence), minlength=since.size)
-    return Tally(users=users[None], gaps=gaps[None], since=since[None])
+    return Tally(users=users[None], gaps=lengths[None], since=since[None])
 
 
 def replicated(
@@ -75,7 +67,7 @@ def replicated(
     """Draw the past once for each draw of the population, and count."""
     size = population.size
     users = np.zeros((size, MOST + 1), dtype=np.int64)
-    gaps = np.zeros((size, gap_cuts.size + 1), dtype=np.int64)
+    lengths = np.zeros((size, gap_cuts.size + 1), dtype=np.int64)
     since = np.zeros((size, since_cuts.size + 1), dtype=np.int64)
     whole = history.activity == "day"
     for block in history.blocks():
@@ -86,8 +78,8 @@ def replicated(
             mean = np.exp(mu[1, design, s] + population.kappa[s] * z)
             interest = mean * rng.standard_gamma(population.alpha[s], size=len(block)) / population.alpha[s]
             restored = float(population.rho[s])
-            _walk(interest, rate, restored, block.T, whole, gap_cuts, since_cuts, users[s], gaps[s], since[s], rng)
-    return Tally(users=users, gaps=gaps, since=since)
+            _walk(interest, rate, restored, block.T, whole, gap_cuts, since_cuts, users[s], lengths[s], since[s], rng)
+    return Tally(users=users, gaps=lengths, since=since)
 
 
 @_loop
@@ -100,7 +92,7 @@ def _walk(  # noqa: PLR0913 - users, the law, and three counts of one pass
     gap_cuts: Floats,
     since_cuts: Floats,
     users: Integers,
-    gaps: Integers,
+    lengths: Integers,
     since: Integers,
     rng: np.random.Generator,
 ) -> None:
@@ -117,7 +109,7 @@ def _walk(  # noqa: PLR0913 - users, the law, and three counts of one pass
                 time = max(math.ceil(time), last + 1.0)
             if time > T[u]:
                 break
-            gaps[np.searchsorted(gap_cuts, time - last)] += 1
+            lengths[np.searchsorted(gap_cuts, time - last)] += 1
             last, n = time, n + 1
         users[n] += 1
         if n > 0:

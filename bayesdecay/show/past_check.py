@@ -21,9 +21,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bayesdecay.data.history import History
+from bayesdecay.data.history_features import gaps
 from bayesdecay.decide.risk import check_share
 from bayesdecay.model.population import Population
-from bayesdecay.model.replicates import Tally, gaps_of, replicated, tally
+from bayesdecay.model.replicates import Tally, replicated, tally
 from bayesdecay.names import bounds
 
 __all__ = ["COUNTS", "GAPS", "RETURNS", "SINCE", "PastCheck", "check_past"]
@@ -112,11 +113,11 @@ def check_past(
 def _cuts(history: History) -> tuple[Floats, Floats]:
     """Cut points of gaps and of silences [days]."""
     blocks = list(history.blocks())
-    gaps = np.concatenate([gaps_of(block) for block in blocks])
+    between = np.concatenate([gaps(block) for block in blocks])
     since = np.concatenate([(block.T - block.last)[block.n > 0] for block in blocks])
-    if not gaps.size:
+    if not between.size:
         raise ValueError("check: nobody was active again after the acquisition, so there is no past to compare")
-    first, second = (np.unique(np.quantile(part, _LEVELS, method="inverted_cdf")) for part in (gaps, since))
+    first, second = (np.unique(np.quantile(part, _LEVELS, method="inverted_cdf")) for part in (between, since))
     return first, second
 
 

@@ -9,7 +9,7 @@ from scipy import integrate, stats
 from bayesdecay.data.events import read_events
 from bayesdecay.data.history import summarize
 from bayesdecay.data.simulate import simulate
-from bayesdecay.model.replicates import gaps_of, replicated, tally
+from bayesdecay.model.replicates import replicated, tally
 from tests.show import made
 
 GAPS, SINCE = np.array([1.0, 5.0, 20.0]), np.array([7.0, 40.0])
@@ -29,8 +29,6 @@ def test_tally_is_the_plain_count():
     np.testing.assert_array_equal(told.users[0], users)
     np.testing.assert_array_equal(told.gaps[0], gaps)
     np.testing.assert_array_equal(told.since[0], since)
-    (block,) = history.blocks()
-    assert gaps_of(block).sum() == pytest.approx(block.last.sum())
 
 
 def test_users_never_seen_again_are_as_the_law_has_it():
