@@ -55,7 +55,7 @@ class ForecastCheck:
         ``calibration_error`` of P(active); ``coverage`` of the intervals of counts; each with ``_se``. Beside them
         ``calibration_chance`` with ``_se``, the calibration error that even a perfect forecast would show;
         ``p_active`` and ``active``, forecast and seen, with their difference ``excess``; ``claimed``, the coverage
-        that the forecasts gave to their intervals of whole numbers; ``width`` [counts]; ``total`` with ``_lower`` and
+        that the forecasts gave to their intervals of whole numbers; ``width`` [counts] with ``_se``; ``total`` with ``_lower`` and
         ``_upper``, and ``seen`` [counts].
     against : DataFrame
         For each other forecaster and score: ``gain``, its mean score less the model's (above zero: the model is
@@ -65,8 +65,8 @@ class ForecastCheck:
         binomial), ``users``.
     by_history : DataFrame
         By number of past activities: ``users``, ``predicted`` and ``observed`` share of active users, ``brier``,
-        ``expected`` and ``seen`` activities a user, ``coverage``, each of what was seen with ``_se``, ``claimed`` and
-        ``width``.
+        ``expected`` and ``seen`` activities a user, ``coverage`` and ``width``, each but the forecasts with ``_se``,
+        and ``claimed``.
     total : DataFrame
         All users together from the cutoff to each end of a window [days]: ``predicted`` with ``_lower`` and
         ``_upper``, ``seen``; ``predicted_within`` and ``seen_within``, of the window alone [counts].

@@ -108,7 +108,8 @@ def _row(judged: Judged, rows: Rows, ci_prob: float) -> dict[str, float]:
     row |= {"p_active": p.mean(), "active": active.mean()}
     row |= _mean("excess", p - active, user)
     row |= _mean("coverage", judged.covered, rows.user)
-    row |= {"claimed": _average(judged.claimed), "width": _average(judged.width), "total": judged.total.mean()}
+    row |= _mean("width", judged.width, rows.user)
+    row |= {"claimed": _average(judged.claimed), "total": judged.total.mean()}
     ends = interval(judged.total, ci_prob) if np.isfinite(judged.total).all() else (np.nan, np.nan)
     row |= dict(zip(names.bounds("total"), ends, strict=True))
     return {name: float(value) for name, value in row.items()} | {"seen": float(rows.seen.sum())}
@@ -211,6 +212,6 @@ def _grouped(judged: Judged, rows: Rows, what: str, labels: Sequence[str], group
         row |= {"predicted": judged.p_active[inside].mean()}
         row |= _mean("observed", rows.active[inside].astype(float), user) | _mean("brier", judged.brier[inside], user)
         row |= {"expected": judged.mean[inside].mean()} | _mean("seen", rows.seen[inside].astype(float), user)
-        row |= _mean("coverage", judged.covered[inside], user)
-        found.append(row | {"claimed": judged.claimed[inside].mean(), "width": judged.width[inside].mean()})
+        row |= _mean("coverage", judged.covered[inside], user) | _mean("width", judged.width[inside], user)
+        found.append(row | {"claimed": judged.claimed[inside].mean()})
     return pd.DataFrame(found)

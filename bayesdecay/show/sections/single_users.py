@@ -80,7 +80,7 @@ def _groups(table: Any, column: str, heading: str, by: str) -> TableView:
             "Seen": with_error("seen"),
             "Coverage": lambda row: _share_with_error(row, "coverage"),
             "Claimed": lambda row: percent(row["claimed"]),
-            "Width": lambda row: f"{row['width']:.1f}",
+            "Width": with_error("width", digits=2),
         },
     )
 
