@@ -55,8 +55,8 @@ class ForecastCheck:
         ``calibration_error`` of P(active); ``coverage`` of the intervals of counts; each with ``_se``. Beside them
         ``calibration_chance`` with ``_se``, the calibration error that even a perfect forecast would show;
         ``p_active`` and ``active``, forecast and seen, with their difference ``excess``; ``claimed``, the coverage
-        that the forecasts gave to their intervals of whole numbers; ``width`` [counts] with ``_se``; ``total`` with ``_lower`` and
-        ``_upper``, and ``seen`` [counts].
+        that the forecasts gave to their intervals of whole numbers; ``width`` [counts] with ``_se``; ``total`` with
+        ``_lower`` and ``_upper``, and ``seen`` [counts].
     against : DataFrame
         For each other forecaster and score: ``gain``, its mean score less the model's (above zero: the model is
         better), and ``gain_se`` of the differences user by user.
