@@ -255,7 +255,7 @@ def _put_together(work: Work, looked: list[Look]) -> LogCheck:
 def _users(histories: list[History]) -> list[NDArray[np.int64]]:
     """Numbers of the users of each history that are the same wherever a user is: places among the last one's."""
     last = histories[-1].table[names.USER]
-    return [positions(last, history.table[names.USER]) for history in histories]
+    return [positions(history.table[names.USER], last) for history in histories]
 
 
 def _totals(checks: list[ForecastCheck]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import pytest
 from bayesdecay.data.events import read_events
 from bayesdecay.data.history import summarize
 from bayesdecay.errors import DataError, NotConvergedError
+from bayesdecay.show import log_check
 from bayesdecay.show.check_page import render_check, write_check_page
 from bayesdecay.show.checks import MODEL
 from bayesdecay.show.log_check import CheckOptions, check_log
@@ -127,6 +128,17 @@ def test_an_origin_whose_fit_did_not_converge_is_left_out_or_marked(log):
     assert not both.trusted
     with pytest.raises(NotConvergedError, match="no fit converged"):
         check_log(log, horizon="40d", origins=1, model=Sometimes(), options=OPTIONS)
+
+
+def test_users_acquired_between_origins_keep_their_numbers(log):
+    early, late = (summarize(log, at=at, activity="event") for at in ("2024-02-15", "2024-05-31"))
+    assert len(early) < len(late) == 500
+    shuffled = late.over(late.table.take(np.random.default_rng(1).permutation(500)))
+    first, last = log_check._users([early, shuffled])
+    assert last.tolist() == list(range(500))
+    assert [shuffled.table["user"][row].as_py() for row in first] == early.table["user"].to_pylist()
+    found = check_log(log, horizon="30d", origins=["2024-02-15", "2024-05-31"], model=ToldDecay(), options=OPTIONS)
+    assert found.by_past["users"].sum() == len(early) + len(late)
 
 
 def test_what_is_lacking_is_said_or_refused(log):
