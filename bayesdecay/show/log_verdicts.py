@@ -103,6 +103,7 @@ def of_groups(table: pd.DataFrame, column: str, whole: pd.Series, ci_prob: float
     return Finding(
         good=False,
         text=f"Users differ by their {what} in how well they are forecast: {'; '.join(told)}.",
+        short=f"users differ by their {what} in how well they are forecast",
         advice=_advice_on_groups(column, [str(row[column]) for _, row in pd.concat([worst, least]).iterrows()]),
     )
 
@@ -132,11 +133,14 @@ def of_totals(totals: pd.DataFrame, horizon: float, ci_prob: float) -> Finding:
     missed = totals[~totals["inside"] & ((ratio - 1).abs() > TOLERANCE)]
     low, high = int((ratio[missed.index] < 1).sum()), int((ratio[missed.index] > 1).sum())
     periods, chance = len(totals), stats.binom.sf(len(missed) - 1, len(totals), 1 - ci_prob)
-    each = f"{periods} periods of {window(horizon)}" if periods > 1 else f"the period of {window(horizon)}"
     if missed.empty or (chance >= _RARE and 2 * len(missed) <= periods):
-        held = f"{len(totals) - len(missed)} of " if len(missed) else "each of " if periods > 1 else ""
-        text = f"The total of all users' activities was foreseen in {held}{each}: {_ratios(totals)}."
-        return Finding(good=True, text=text, short="totals were foreseen")
+        often = f"{periods - len(missed)} of {periods}" if len(missed) else f"each of {periods}"
+        when = f"{often} periods" if periods > 1 else "the period"
+        text = (
+            f"The total of all users' activities was foreseen in {when} of {window(horizon)}: {_ratios(totals)} "
+            f"({level(ci_prob)} intervals)."
+        )
+        return Finding(good=True, text=text, short=f"the total was foreseen in {when}")
     side = _side(low, high, periods, ratio[missed.index])
     of = f" in {len(missed)} of {periods}" if len(missed) < periods else " in each" if periods > 1 else ""
     text = f"The total was {side}: {_ratios(totals)}, outside its {level(ci_prob)} interval{of}."
@@ -196,7 +200,8 @@ def of_past(past: PastCheck, activity: str) -> Finding:
         f"The past differs from what the fitted population would have had, in {len(wrong)} of {counted} numbers: "
         f"{'; '.join(told)}."
     )
-    return Finding(good=False, text=text, advice=_advice_on_past(wrong, activity))
+    short = f"the past differs from the model's in {len(wrong)} of {counted} numbers"
+    return Finding(good=False, text=text, short=short, advice=_advice_on_past(wrong, activity))
 
 
 def _noticed(table: pd.DataFrame) -> pd.Series:

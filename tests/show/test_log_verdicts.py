@@ -29,8 +29,9 @@ def plain(text):
 @pytest.mark.parametrize(
     ("ratios", "good", "short", "advice"),
     [
-        ((1.0, 1.05, 0.95), True, "totals were foreseen", ""),
-        ((1.0, 1.0, 1.0, 0.8), True, "totals were foreseen", ""),  # chance has it in one of four
+        ((1.0, 1.05, 0.95), True, "the total was foreseen in each of 3 periods", ""),
+        ((1.0, 1.0, 1.0, 0.8), True, "the total was foreseen in 3 of 4 periods", ""),  # chance has it in one of four
+        ((1.0,), True, "the total was foreseen in the period", ""),
         ((0.91, 0.85, 0.8) * 2, False, "the total was 17 % low in 4 of 6 periods", "plan with 1.10 to 1.25 times"),
         ((0.8, 0.8), False, "the total was 20 % low in each of 2 periods", "1.25 times in the middle"),
         ((0.8,), False, "the total was 20 % low", "too low: plan with 1.25 times what is predicted"),
