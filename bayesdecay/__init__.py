@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from bayesdecay.data.simulate import simulate as simulate
     from bayesdecay.data.snapshots import Snapshots as Snapshots
     from bayesdecay.data.snapshots import snapshots as snapshots
+    from bayesdecay.data.sufficiency import shortfalls as shortfalls
     from bayesdecay.data.truth import Coupon as Coupon
     from bayesdecay.data.truth import Population as Population
     from bayesdecay.decide.control import control_group_size as control_group_size
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
     from bayesdecay.model.uncertainty import variance_shares as variance_shares
     from bayesdecay.show.candidates import Candidate as Candidate
     from bayesdecay.show.candidates import default_candidates as default_candidates
+    from bayesdecay.show.check_page import write_check_page as write_check_page
     from bayesdecay.show.checks import ForecastCheck as ForecastCheck
     from bayesdecay.show.checks import check_forecast as check_forecast
     from bayesdecay.show.comparison import Comparison as Comparison
@@ -103,6 +105,11 @@ if TYPE_CHECKING:
     from bayesdecay.show.explanation_plots import plot_partial_dependence as plot_partial_dependence
     from bayesdecay.show.frontier import plot_frontier as plot_frontier
     from bayesdecay.show.later import later_activity as later_activity
+    from bayesdecay.show.log_check import LogCheck as LogCheck
+    from bayesdecay.show.log_check import check_log as check_log
+    from bayesdecay.show.origin_work import CheckOptions as CheckOptions
+    from bayesdecay.show.past_check import PastCheck as PastCheck
+    from bayesdecay.show.past_check import check_past as check_past
     from bayesdecay.show.plots import plot_prior_predictive as plot_prior_predictive
     from bayesdecay.show.question import CompareOptions as CompareOptions
     from bayesdecay.show.report import write_report as write_report
@@ -188,6 +195,13 @@ _ROOM = {
     "later_activity": "show.later",
     "check_forecast": "show.checks",
     "ForecastCheck": "show.checks",
+    "check_log": "show.log_check",
+    "CheckOptions": "show.origin_work",
+    "LogCheck": "show.log_check",
+    "write_check_page": "show.check_page",
+    "check_past": "show.past_check",
+    "PastCheck": "show.past_check",
+    "shortfalls": "data.sufficiency",
     "compare": "show.comparison",
     "Comparison": "show.comparison",
     "CompareOptions": "show.question",

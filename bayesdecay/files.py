@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["replacing"]
+__all__ = ["filling", "replacing"]
 
 
 @contextlib.contextmanager
@@ -29,3 +29,17 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if target.is_dir():
             shutil.rmtree(target)
         part.replace(target)
+
+
+@contextlib.contextmanager
+def filling(folder: str | Path) -> Iterator[Path]:
+    """Give a place to write files to; if all went well, they move into ``folder``, which is made if it is not there."""
+    target = Path(folder)
+    # In the folder itself where it is there: it may be a disk of its own, and its parent closed to us.
+    near = next(place for place in (target, *target.absolute().parents) if place.exists())
+    with tempfile.TemporaryDirectory(dir=near, prefix=".writing-") as name:
+        part = Path(name)
+        yield part
+        target.mkdir(parents=True, exist_ok=True)
+        for made in part.iterdir():
+            made.replace(target / made.name)

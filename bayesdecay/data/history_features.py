@@ -12,7 +12,7 @@ import numpy as np
 from bayesdecay.data.block import Block
 from bayesdecay.units import MICROSECONDS_PER_DAY
 
-__all__ = ["active", "gap_variation", "last_gap", "mean_gap", "recency", "ratio"]
+__all__ = ["active", "gap_variation", "gaps", "last_gap", "mean_gap", "recency", "ratio"]
 
 
 def recency(block: Block) -> np.ndarray:
@@ -36,14 +36,21 @@ def mean_gap(block: Block) -> np.ndarray:
 def last_gap(block: Block) -> np.ndarray:
     """Gap before the last activity [days]; NaN where there is none."""
     found = np.full(len(block), np.nan)
-    found[block.n > 0] = _gaps(block)[block.offsets[1:][block.n > 0] - 1]
+    found[block.n > 0] = gaps(block)[block.offsets[1:][block.n > 0] - 1]
     return found
+
+
+def gaps(block: Block) -> np.ndarray:
+    """Gaps of all users one after the other [days]: float64[activity]."""
+    before = np.roll(block.times, 1)
+    before[block.offsets[:-1][block.n > 0]] = 0.0  # a user's first gap starts with the acquisition
+    return np.asarray(block.times - before)
 
 
 def gap_variation(block: Block) -> np.ndarray:
     """Coefficient of variation of the gaps, standard deviation (n - 1) over mean; NaN with fewer than two."""
     row, mean = _rows(block), mean_gap(block)
-    squares = np.bincount(row, (_gaps(block) - mean[row]) ** 2, minlength=len(block))
+    squares = np.bincount(row, (gaps(block) - mean[row]) ** 2, minlength=len(block))
     return np.asarray(np.sqrt(ratio(squares, block.n - 1)) / mean)
 
 
@@ -60,10 +67,3 @@ def _whole(time: np.ndarray | float) -> np.ndarray:
 def _rows(block: Block) -> np.ndarray:
     """User of each activity after the acquisition: int64[activity]."""
     return np.repeat(np.arange(len(block)), block.n)
-
-
-def _gaps(block: Block) -> np.ndarray:
-    """Gaps of all users one after the other [days]: float64[activity]."""
-    before = np.roll(block.times, 1)
-    before[block.offsets[:-1][block.n > 0]] = 0.0  # a user's first gap starts with the acquisition
-    return np.asarray(block.times - before)

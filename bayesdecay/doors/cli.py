@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 import bayesdecay
 from bayesdecay import units
+from bayesdecay.doors.checking import check
 from bayesdecay.doors.exits import command_line, remarks, say, telling
 from bayesdecay.doors.options import (
     CampaignOptions,
@@ -20,7 +21,7 @@ from bayesdecay.doors.options import (
     WindowOptions,
 )
 from bayesdecay.doors.outputs import check_folder
-from bayesdecay.doors.steps import check, choose, fit, report, score, summarize
+from bayesdecay.doors.steps import choose, fit, report, score, summarize
 
 if TYPE_CHECKING:
     from bayesdecay.data.events import Events
@@ -34,8 +35,10 @@ The whole job is one command:
 
 bayesdecay run events.parquet --user customer_id --time ordered_at --horizon 30d,90d --cost 0.5 --value 20 --out result
 
-Step by step, to score again without fitting or to plan another campaign: summarize → fit → score, and choose, report
-and check with the fits of a run. 'bayesdecay COMMAND --help' tells more of each.
+Can it be trusted on this log? bayesdecay check events.parquet --user customer_id --time ordered_at --horizon 90d
+
+Step by step, to score again without fitting or to plan another campaign: summarize → fit → score, and choose and
+report with the fits of a run. 'bayesdecay COMMAND --help' tells more of each.
 
 Exit codes: 0 done; 1 the check found the forecasts wanting; 2 the command or the data cannot be used as they are;
 3 the sampler did not converge; 4 an optional part is not installed; 130 stopped by Ctrl-C.

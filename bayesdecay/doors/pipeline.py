@@ -21,6 +21,7 @@ from bayesdecay.data.events import Events
 from bayesdecay.data.history import History, summarize
 from bayesdecay.data.ids import as_ids, positions
 from bayesdecay.data.snapshots import Snapshots, snapshots
+from bayesdecay.data.sufficiency import require_enough, shortfalls
 from bayesdecay.decide.plan import Plan
 from bayesdecay.decide.targeting import choose
 from bayesdecay.doors.job import Job, JobResult, verdicts_of
@@ -73,6 +74,9 @@ def run_job(
     """
     history = summarized(log, job)
     tell(f"{len(history):,} users with an activity up to {history.at}")
+    # A fit that is there was made of something; what is lacking is said all the same.
+    enough = shortfalls if decay else require_enough
+    lacking = tuple(one.sentence for one in enough(history, horizon=max(job.horizons.values())))
     decay = decay or fitted(
         lambda sampling: DecayModel().fit(history, method="auto", sampling=sampling, random_seed=job.random_seed),
         job.sampling,
@@ -100,7 +104,7 @@ def run_job(
             candidates=chances[job.target],
             plan=plan,
             check=check,
-            notes=(*job.notes, *notes),
+            notes=(*job.notes, *lacking, *notes),
         )
     )
 

@@ -5,7 +5,6 @@ In: the log, the job and what :func:`~bayesdecay.doors.job.run_job` found. Out: 
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,8 @@ from bayesdecay.decide.columns import CHOSEN
 from bayesdecay.decide.plan import Plan
 from bayesdecay.doors.job import Job, JobResult
 from bayesdecay.doors.marks import marked_frame
-from bayesdecay.doors.outputs import check_folder, nearest_folder
-from bayesdecay.files import replacing
+from bayesdecay.doors.outputs import check_folder
+from bayesdecay.files import filling, replacing
 from bayesdecay.model.fits import save_fits
 from bayesdecay.model.returning import score_reactivation
 from bayesdecay.show.report import ReportContent, write_report
@@ -37,9 +36,7 @@ def write_job(log: Events, job: Job, result: JobResult, out: str | Path, *, comm
     """
     folder = Path(out)
     check_folder(folder)
-    # In the folder itself where it is there: it may be a disk of its own, and its parent closed to us.
-    with tempfile.TemporaryDirectory(dir=nearest_folder(folder), prefix=".writing-") as name:
-        part = Path(name)
+    with filling(folder) as part:
         result.scores.to_parquet(part / "scores.parquet")
         if result.plan is not None:
             write_audience(result.plan, part / "audience.csv")
@@ -48,11 +45,8 @@ def write_job(log: Events, job: Job, result: JobResult, out: str | Path, *, comm
         result.decay.save(part / "decay.nc")
         save_fits(result.reactivation, part / "reactivation.nc")
         write_report(part / "report.html", report_content(log, job, result, command=command))
-        folder.mkdir(parents=True, exist_ok=True)
         # Of an earlier run's audience; that of this run has none, or another.
         _control_file(folder / "audience.csv").unlink(missing_ok=True)
-        for made in part.iterdir():
-            made.replace(folder / made.name)
     return folder / "report.html"
 
 

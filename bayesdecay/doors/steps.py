@@ -1,6 +1,6 @@
 """The steps of the main job as commands of their own, and what is done again with saved fits.
 
-summarize → fit → score;   choose, report and check with the fits of a run
+summarize → fit → score;   choose and report with the fits of a run
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import bayesdecay
 from bayesdecay import units
-from bayesdecay.doors.exits import POOR_FORECAST, command_line, remarks, say, telling
+from bayesdecay.doors.exits import command_line, remarks, say, telling
 from bayesdecay.doors.options import (
     CampaignOptions,
     DecayFile,
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from bayesdecay.doors.job import Job
     from bayesdecay.model.returning import ReactivationFit
 
-__all__ = ["check", "choose", "fit", "report", "score", "summarize"]
+__all__ = ["choose", "fit", "report", "score", "summarize"]
 
-# Posterior draws that scores and forecasts rest on, as in a job.
+# Posterior draws that scores rest on, as in a job.
 _DRAWS = 200
 _LOG, _CAMPAIGN, _SAMPLING, _RESULT = LogOptions(), CampaignOptions(), SamplingOptions(), ResultOptions()
 
@@ -74,11 +74,13 @@ def fit(
         nuts; laplace, an approximation for very many users that tells whether it is good; or auto, which takes it
         where NUTS would take long.
     """
+    from bayesdecay.data.sufficiency import require_enough
     from bayesdecay.doors.saved import history_of
 
     check_file(out, suffixes=(".nc", ".zarr"), what="a fit")
-    model, how = bayesdecay.DecayModel(restoration=restoration), sampling.sampling()
-    found = model.fit(history_of(history), method=method, sampling=how, random_seed=result.random_seed)
+    model, how, users = bayesdecay.DecayModel(restoration=restoration), sampling.sampling(), history_of(history)
+    say(*remarks(one.sentence for one in require_enough(users)))
+    found = model.fit(users, method=method, sampling=how, random_seed=result.random_seed)
     summary = found.summary(allow_unconverged=result.allow_unconverged)
     say(summary.to_string(float_format="{:.3g}".format))
     found.save(out)
@@ -195,29 +197,6 @@ def report(
     write_report(out, report_content(events, job, found, command=command_line()))
     say(*remarks(found.remarks), f"report: {out}")
     return 0
-
-
-@telling()
-def check(log: LogSource, *, decay: DecayFile, log_options: LogOptions = _LOG, result: ResultOptions = _RESULT) -> int:
-    """Judge a saved fit's forecasts on what the log shows after the cutoff (--at); exit code 1 if found wanting."""
-    from bayesdecay.doors.marks import warnings_of
-    from bayesdecay.doors.saved import decay_fit, refuse_hindsight, refuse_other_unit
-    from bayesdecay.show.checks import check_forecast
-    from bayesdecay.show.later import later_activity, observable_length
-
-    if log_options.at is None:
-        raise ValueError("say with --at at which cutoff the forecasts are made; they are judged on what follows it")
-    fitted = decay_fit(decay)
-    refuse_other_unit(fitted, log_options.activity)
-    refuse_hindsight(fitted, units.cutoff_instant(log_options.at))
-    population = fitted.population(_DRAWS, allow_unconverged=result.allow_unconverged)
-    events = log_options.read(log)
-    history = bayesdecay.summarize(events, **log_options.counting)
-    later = later_activity(events, history, observable_length(events, history.at))
-    found = check_forecast(population, history, later, random_seed=result.random_seed)
-    say(found.table.to_string(float_format="{:.4g}".format))
-    say(found, *remarks(warnings_of({"decay model": fitted.verdict})))
-    return 0 if found.trusted else POOR_FORECAST
 
 
 def _job_again(

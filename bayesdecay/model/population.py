@@ -104,10 +104,7 @@ class Population:
 
     def designs(self, block: Block) -> tuple[Integers, Floats, Floats]:
         """Distinct designs of a block: each row's design (row,), log weights and log beta (design, sample, rate)."""
-        keys = np.column_stack([self._group_index(block), self.standard.apply(block)])
-        distinct, design = np.unique(keys, axis=0, return_inverse=True)
-        group, covariates = distinct[:, 0].astype(np.int64), distinct[:, 1:]
-        mu = self.location[:, :, group].transpose(0, 2, 1) + np.einsum("lsp,dp->lds", self.slope, covariates)
+        design, mu = self.locations(block)
         log_rates = np.log(self.grid.rates)
         shape = {"alpha": self.alpha[:, None], "kappa": self.kappa[:, None], "sigma_r": self.sigma[:, None]}
         log_weight = grids.log_weights(log_rates, mu[0][..., None], self.sigma[:, None])
@@ -116,7 +113,27 @@ class Population:
             share, shift = self.regulars[..., None]
             regulars = (share, mu[1][..., None], shift)
             log_weight, log_beta = grids.with_regulars(log_weight, log_beta, shape["alpha"], regulars)
-        return design.ravel().astype(np.int64), log_weight, log_beta
+        return design, log_weight, log_beta
+
+    def locations(self, block: Block) -> tuple[Integers, Floats]:
+        """Distinct designs of a block: each row's (row,), and their mu of log r and of log m (2, design, sample)."""
+        keys = np.column_stack([self._group_index(block), self.standard.apply(block)])
+        distinct, design = np.unique(keys, axis=0, return_inverse=True)
+        group, covariates = distinct[:, 0].astype(np.int64), distinct[:, 1:]
+        mu = self.location[:, :, group].transpose(0, 2, 1) + np.einsum("lsp,dp->lds", self.slope, covariates)
+        return design.ravel().astype(np.int64), mu
+
+    def new_users(self, mu: Floats, sample: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """Draw decay rates and first interests (row,) [per day] of users with these ``mu`` (2, row), at one draw."""
+        z = rng.standard_normal(mu.shape[1])
+        rate, log_mean = np.exp(mu[0] + self.sigma[sample] * z), mu[1] + self.kappa[sample] * z
+        if self.grid.regular:
+            share, shift = self.regulars[:, sample]
+            regular = rng.random(z.size) < share
+            rate = np.where(regular, self.grid.regular, rate)
+            log_mean = np.where(regular, mu[1] + shift, log_mean)
+        alpha = self.alpha[sample]
+        return rate, np.exp(log_mean) * rng.standard_gamma(alpha, size=z.size) / alpha
 
     def _group_index(self, block: Block) -> Integers:
         if not self.groups:

@@ -22,11 +22,23 @@ from scipy import stats
 from bayesdecay.data.history import Block, History
 from bayesdecay.model.scoring import Forecast
 
-__all__ = ["BASE", "Baselines", "Forecaster"]
+__all__ = ["BASE", "Baselines", "Chances", "Forecaster"]
 
 Floats = NDArray[np.float64]
 
-Forecaster = Callable[[History, float, np.random.Generator], Forecast]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chances:
+    """A forecast that says of each user only whether there will be any activity: ``p_active`` (user,).
+
+    ``total`` (sample,) is missing throughout: nothing is said of numbers.
+    """
+
+    p_active: Floats
+    total: Floats
+
+
+Forecaster = Callable[[History, float, np.random.Generator], Forecast | Chances]
 """From users, a length of time [days] and a generator to a forecast of their activities."""
 
 BASE = "everyone alike"

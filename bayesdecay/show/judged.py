@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from bayesdecay.data.history import History
 from bayesdecay.model.scoring import Forecast
 from bayesdecay.show import scoring_rules as rules
-from bayesdecay.show.baselines import Baselines, Forecaster
+from bayesdecay.show.baselines import Baselines, Chances, Forecaster
 from bayesdecay.show.later import Later
 
-__all__ = ["Judged", "judge"]
+__all__ = ["MODEL", "PER_USER", "Judged", "judge"]
 
 Floats = NDArray[np.float64]
 
+MODEL = "decay model"
 # A forecast is a table (user, count): with 16,000 users and counts up to 300 it takes 38 MB.
 _ROWS = 16_000
 
@@ -29,10 +30,14 @@ _ROWS = 16_000
 class Judged:
     """What a forecaster said of each user beside what happened; arrays (user,), but ``total`` (sample,).
 
+    Of a forecaster that only says whether there will be any activity, all that is about numbers is missing (NaN).
+
     Attributes
     ----------
     p_active
         Forecast probability of any activity.
+    mean
+        Expected number of activities [counts].
     crps, log_score, brier, log_loss
         Scores, smaller is better: of the count [counts, nats], and of whether there is any activity.
     covered
@@ -46,6 +51,7 @@ class Judged:
     """
 
     p_active: Floats
+    mean: Floats
     crps: Floats
     log_score: Floats
     brier: Floats
@@ -56,7 +62,7 @@ class Judged:
     total: Floats
 
 
-_PER_USER = ("p_active", "crps", "log_score", "brier", "log_loss", "covered", "claimed", "width")
+PER_USER = ("p_active", "mean", "crps", "log_score", "brier", "log_loss", "covered", "claimed", "width")
 
 
 def judge(
@@ -81,7 +87,7 @@ def judge(
         forecast = forecaster(part, later.length, rng)
         parts.append(_rows(forecast, later.counts[rows, -1], base=base, length=later.length, ci_prob=ci_prob))
         totals.append(forecast.total)
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in _PER_USER}
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in PER_USER}
     return Judged(**joined, total=np.sum(totals, axis=0))
 
 
@@ -92,24 +98,33 @@ def _parts(history: History) -> Iterator[tuple[slice, History]]:
 
 
 def _rows(
-    forecast: Forecast, seen: NDArray[np.int64], *, base: Baselines, length: float, ci_prob: float
+    forecast: Forecast | Chances, seen: NDArray[np.int64], *, base: Baselines, length: float, ci_prob: float
 ) -> dict[str, Floats]:
-    pmf, last = forecast.pmf, forecast.pmf.shape[1] - 1
-    row, active = np.arange(seen.size), seen > 0
-    lower, upper, claimed = _intervals(pmf, ci_prob)
-    p_active = np.clip(1.0 - pmf[:, 0], 0.0, 1.0)
     share = 1.0 / (1.0 + forecast.total.size)
-    p_seen = np.where(seen <= last, pmf[row, np.minimum(seen, last)], 0.0)
-    p_mixed = _mixed(p_active, 1.0 - base.base_probability(np.zeros(1, dtype=np.int64), length), share)
-    return {
-        "p_active": p_active,
+    p_base = 1.0 - base.base_probability(np.zeros(1, dtype=np.int64), length)
+    if isinstance(forecast, Chances):
+        unsaid = dict.fromkeys(PER_USER, np.full(seen.size, np.nan))
+        return unsaid | _of_chances(forecast.p_active, seen > 0, p_base, share)
+    pmf, last = forecast.pmf, forecast.pmf.shape[1] - 1
+    lower, upper, claimed = _intervals(pmf, ci_prob)
+    p_seen = np.where(seen <= last, pmf[np.arange(seen.size), np.minimum(seen, last)], 0.0)
+    return _of_chances(np.clip(1.0 - pmf[:, 0], 0.0, 1.0), seen > 0, p_base, share) | {
+        "mean": forecast.mean,
         "crps": rules.crps_of_counts(pmf, seen),
         "log_score": -np.log(_mixed(p_seen, base.base_probability(seen, length), share)),
-        "brier": rules.brier_score(p_active, active),
-        "log_loss": -np.log(np.where(active, p_mixed, 1.0 - p_mixed)),
         "covered": ((lower <= seen) & (seen <= upper)).astype(float),
         "claimed": claimed,
         "width": (upper - lower).astype(float),
+    }
+
+
+def _of_chances(p_active: Floats, active: NDArray[np.bool_], p_base: Floats, share: float) -> dict[str, Floats]:
+    """Scores of whether there is any activity."""
+    p_mixed = _mixed(p_active, p_base, share)
+    return {
+        "p_active": p_active,
+        "brier": rules.brier_score(p_active, active),
+        "log_loss": -np.log(np.where(active, p_mixed, 1.0 - p_mixed)),
     }
 
 

@@ -6,16 +6,14 @@ the sections that it rests on. Nothing is fetched from anywhere, and everything 
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
-
-import jinja2
 
 from bayesdecay.decide.columns import CONTACTS, CVAR, P_LOSS, PROFIT, SPEND
 from bayesdecay.decide.plan import Plan
 from bayesdecay.files import replacing
 from bayesdecay.names import HORIZON, bounds
 from bayesdecay.show.content import Digest, ReportContent
+from bayesdecay.show.page import laid_out
 from bayesdecay.show.sections.contact import assumption, contact_section, recommendation
 from bayesdecay.show.sections.data import data_section
 from bayesdecay.show.sections.held_out import held_out_section, judged
@@ -57,12 +55,6 @@ def write_report(path: str | Path, content: ReportContent) -> Path:
 def render_report(content: ReportContent) -> str:
     """Make the report's HTML."""
     digest = Digest.of(content)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("bayesdecay.show"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
     sections = (
         data_section(content, digest),
         interest_section(content, digest),
@@ -72,8 +64,7 @@ def render_report(content: ReportContent) -> str:
         method_section(content),
         glossary_section(),
     )
-    return environment.get_template("report.html.j2").render(
-        numbers_of_tables=itertools.count(1).__next__,
+    return laid_out(
         title=content.title,
         subtitle=f"As the log stood at the end of {date(content.history.at)}. Numbers in brackets are the ends of "
         f"{level(content.scores.ci_prob)} intervals.",

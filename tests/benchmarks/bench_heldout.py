@@ -8,23 +8,23 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from measuring import arguments, goal, markdown, stamp, tell
-from peers import Classic, count_pmf, fit_bgnbd, fit_paretonbd
+from peers import fit_paretonbd
 
 from bayesdecay import DecayFit, DecayModel, History, Sampling, load_cdnow, read_events, summarize
+from bayesdecay.model.bgnbd import fit_bgnbd
 from bayesdecay.model.population import Population
 from bayesdecay.model.scoring import Forecast, forecast_counts
 from bayesdecay.show.baselines import Forecaster
 from bayesdecay.show.checks import MODEL, ForecastCheck, check_forecast
 from bayesdecay.show.later import later_activity
+from bayesdecay.show.rivals import BG, classic_forecaster, recency_frequency
 
-__all__ = ["classic_forecaster", "main", "weeks"]
+__all__ = ["main"]
 
 CUTOFF, LENGTH = "1997-09-30", "273d"
-CLASSICS = ("BG/NBD", "Pareto/NBD")
+CLASSICS = {BG: fit_bgnbd, "Pareto/NBD": fit_paretonbd}
 FIXED = {"decay model, ρ = 0": 0.0, "decay model, ρ = 1": 1.0}
 COVERAGE = (0.88, 0.96)
-# The most active customer buys on 100 days of the 39 weeks; what lies beyond this goes into the last cell.
-MOST = 250
 # Kept draws of each of 4 chains. Counts are simulated once a draw: with 1,600 draws in all the noise of rare counts
 # adds 0.006 to the log score beside 6,400, with 200 it adds 0.03.
 DRAWS = 1_600
@@ -51,10 +51,10 @@ def main() -> None:
     populations = {name: fit.population(allow_unconverged=True) for name, fit in fits.items()}
     learned = populations[MODEL]
     others: dict[str, Forecaster] = {name: _forecaster(populations[name]) for name in FIXED}
-    for fit_classic in (fit_bgnbd, fit_paretonbd):
-        classic = fit_classic(*weeks(history))
+    for name, fit_classic in CLASSICS.items():
+        classic = fit_classic(*recency_frequency(history))
         tell(f"{classic}")
-        others[classic.name] = classic_forecaster(classic, samples=learned.size)
+        others[name] = classic_forecaster(classic, samples=learned.size)
     later = later_activity(log, history, LENGTH)
     check = check_forecast(learned, history, later, others=others, random_seed=1)
     tell(check.table.to_string())
@@ -66,36 +66,6 @@ def _forecaster(population: Population) -> Forecaster:
         return forecast_counts(population, history, length, random_seed=int(rng.integers(2**63)))
 
     return forecast
-
-
-def weeks(history: History) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each user's x, t_x and T [weeks], as the classics want them."""
-    blocks = list(history.blocks())
-    n, last, T = (np.concatenate([getattr(block, name) for block in blocks]) for name in ("n", "last", "T"))
-    return n.astype(float), last / 7, T / 7
-
-
-def classic_forecaster(classic: Classic, *, samples: int) -> Forecaster:
-    """A fitted classic as a forecaster: exact probabilities of every count, and draws of their sum."""
-
-    def forecast(history: History, length: float, rng: np.random.Generator) -> Forecast:
-        pmf = count_pmf(classic, *weeks(history), window=length / 7, most=MOST)
-        pmf[:, -1] += np.maximum(1.0 - pmf.sum(axis=1), 0.0)
-        pmf /= pmf.sum(axis=1, keepdims=True)
-        return Forecast(pmf=pmf, total=_totals(pmf, samples, rng))
-
-    return forecast
-
-
-def _totals(pmf: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Draws of the sum of independent counts: every user's steps end to end, searched at once."""
-    row = np.arange(len(pmf))
-    steps = np.minimum(np.cumsum(pmf, axis=1), 1.0)
-    steps[:, -1] = 1.0
-    ends = (steps + row[:, None]).ravel()
-    first = row * pmf.shape[1]
-    found = (np.searchsorted(ends, rng.random(row.size) + row, side="right") - first for _ in range(samples))
-    return np.array([count.sum() for count in found], dtype=float)
 
 
 def _words(check: ForecastCheck, fits: dict[str, DecayFit]) -> list[str]:

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from measuring import ROOT, arguments, goal, markdown, stamp, tell
-from peers import count_pmf, fit_bgnbd
 from scipy.special import xlogy
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -41,8 +40,10 @@ from bayesdecay import (
     snapshots,
     summarize,
 )
+from bayesdecay.model.bgnbd import fit_bgnbd
 from bayesdecay.model.reactivation import CURVED_FORMULA
 from bayesdecay.model.retry import fitted
+from bayesdecay.show.rivals import recency_frequency
 from bayesdecay.show.scoring_rules import calibration
 
 __all__ = ["main"]
@@ -182,13 +183,9 @@ def _sklearn(make: Callable[[], object]) -> Callable[..., np.ndarray]:
 
 
 def _bgnbd(past: Snapshots, now: Snapshots, history: History, decay: DecayFit) -> np.ndarray:
-    def weeks(one: History) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        (block,) = one.blocks(len(one))
-        return block.n.astype(float), block.last / 7, block.T / 7
-
-    classic = fit_bgnbd(*weeks(history))
+    classic = fit_bgnbd(*recency_frequency(history))
     (own,) = now.histories.values()
-    return 1.0 - count_pmf(classic, *weeks(own), window=now.horizon / 7, most=0)[:, 0]
+    return 1.0 - classic.count_pmf(*recency_frequency(own), window=now.horizon, most=0)[:, 0]
 
 
 FORECASTERS = {

@@ -7,14 +7,16 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from bench_heldout import classic_forecaster, weeks
 from measuring import markdown, run
-from peers import Classic, expected_counts
+from peers import ParetoNBD
 from repeated import repeated
 
 from bayesdecay import History, names, read_events, summarize
+from bayesdecay.model.bgnbd import BGNBD
+from bayesdecay.show.rivals import classic_forecaster, recency_frequency
 
-BGNBD = Classic(name="BG/NBD", parameters={"r": 0.243, "alpha": 4.414, "a": 0.793, "b": 2.426}, loglik=np.nan)
+BG = BGNBD(r=0.243, alpha=7 * 4.414, a=0.793, b=2.426)  # in days
+PARETO = ParetoNBD(r=0.553, alpha=7 * 10.58, s=0.606, beta=7 * 11.67)
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +43,12 @@ def test_repeated_users_are_possible_and_all_different(history):
     assert max(table[names.LAST].to_pylist()) <= many.at
 
 
-def test_classic_forecast_has_the_published_mean_and_its_total(history):
-    forecast = classic_forecaster(BGNBD, samples=4_000)(history, 91.0, np.random.default_rng(1))
-    expected = expected_counts(BGNBD, *weeks(history), window=13.0)
+@pytest.mark.parametrize("classic", [BG, PARETO], ids=lambda classic: type(classic).__name__)
+def test_classic_forecast_has_the_published_mean_and_its_total(history, classic):
+    forecast = classic_forecaster(classic, samples=4_000)(history, 91.0, np.random.default_rng(1))
+    expected = classic.expected_counts(*recency_frequency(history), window=91.0)
     np.testing.assert_allclose(forecast.pmf.sum(axis=1), 1.0, rtol=1e-12)
-    np.testing.assert_allclose(forecast.mean, expected, rtol=1e-7)
+    np.testing.assert_allclose(forecast.mean, expected, rtol=1e-5)
     error = forecast.total.std() / np.sqrt(forecast.total.size)
     assert forecast.total.mean() == pytest.approx(expected.sum(), abs=4 * error)
 

@@ -26,7 +26,7 @@ class ToldDecay:
     verdict: Verdict = made.GOOD
     seen: list[History] = field(default_factory=list, repr=False)
 
-    def fit(self, history: History, *, sampling: Any, random_seed: int | None) -> DecayFit:
+    def fit(self, history: History, *, sampling: Any, random_seed: int | None, method: str = "nuts") -> DecayFit:
         self.seen.append(history)
         shift = 1e-3 * float(np.mean(history.table["sum_times"].to_numpy()))
         fit = made.fit(history, verdict=self.verdict, mu_log_interest=np.log(0.15) + shift)

@@ -14,7 +14,8 @@ from bayesdecay.data.history import summarize
 from bayesdecay.model.scoring import Forecast
 from bayesdecay.show import judged
 from bayesdecay.show.baselines import Baselines
-from bayesdecay.show.checks import MODEL, Later, _calibration_error, check_forecast, later_activity, observable_length
+from bayesdecay.show.checks import MODEL, Later, check_forecast, later_activity, observable_length
+from bayesdecay.show.score_tables import _calibration_error
 from bayesdecay.show.verdicts import findings
 from tests.data import logs
 from tests.show import made
@@ -228,7 +229,7 @@ def test_last_gap_by_hand():
 def test_chance_alone_explains_the_error_of_a_perfect_forecast():
     rng = np.random.default_rng(4)
     p = rng.beta(0.5, 2.0, size=2_000)
-    found = [_calibration_error(p, rng.random(p.size) < p) for _ in range(300)]
+    found = [_calibration_error(p, rng.random(p.size) < p, np.arange(p.size)) for _ in range(300)]
     errors = np.array([row["calibration_error"] for row in found])
     assert errors.mean() == pytest.approx(found[0]["calibration_chance"], rel=0.05)
     assert errors.std() < 2 * found[0]["calibration_error_se"]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
-from bayesdecay.names import bounds
 from bayesdecay.show import plots
 from bayesdecay.show.checks import ForecastCheck
+from bayesdecay.show.sections.forecasters import honesty_table, scores_table, with_error
 from bayesdecay.show.views import FigureView, Listing, Section, TableView, Text, drawn, tabulated
 from bayesdecay.show.words import count, counted, date, level, marked, percent, span
 
@@ -30,8 +27,8 @@ def held_out_section(check: ForecastCheck | None) -> Section:
         parts=(
             Text(text=intro),
             Listing(items=judged(check)),
-            _scores(check),
-            _honesty(check),
+            scores_table(check.table.reset_index()),
+            honesty_table(check.table.reset_index(), check.ci_prob),
             _calibration(check),
             _total(check),
             _by_history(check),
@@ -43,38 +40,6 @@ def held_out_section(check: ForecastCheck | None) -> Section:
 def judged(check: ForecastCheck) -> tuple[str, ...]:
     """Findings in plain sentences, good and bad ones with signs of their own."""
     return tuple(marked(finding.text, good=finding.good) for finding in check.findings)
-
-
-def _scores(check: ForecastCheck) -> TableView:
-    return tabulated(
-        check.table.reset_index(),
-        "Forecasters compared by scores of users' numbers of activities (CRPS, log score) and of whether there is any "
-        "(Brier score, log loss): mean ± standard error, smaller is better",
-        {
-            "Forecaster": "forecaster",
-            "CRPS": _with_error("crps"),
-            "Log score": _with_error("log_score"),
-            "Brier score": _with_error("brier"),
-            "Log loss": _with_error("log_loss"),
-        },
-    )
-
-
-def _honesty(check: ForecastCheck) -> TableView:
-    return tabulated(
-        check.table.reset_index(),
-        f"Whether their probabilities, {level(check.ci_prob)} intervals and totals held; "
-        f"{count(check.table['seen'].iloc[0])} activities were seen",
-        {
-            "Forecaster": "forecaster",
-            "Calibration error": _with_error("calibration_error"),
-            "By chance alone": lambda row: f"{row['calibration_chance']:.3f}",
-            "Coverage": _with_error("coverage"),
-            "Coverage claimed": lambda row: f"{row['claimed']:.3f}",
-            "Mean width": lambda row: f"{row['width']:.1f}",
-            "Total predicted": lambda row: counted(row["total"], *(row[name] for name in bounds("total"))),
-        },
-    )
 
 
 def _calibration(check: ForecastCheck) -> FigureView:
@@ -115,8 +80,8 @@ def _by_history(check: ForecastCheck) -> TableView:
             "Were active": lambda row: (
                 f"{100 * row['observed']:.0f} ±\N{NO-BREAK SPACE}{100 * row['observed_se']:.0f}\N{NO-BREAK SPACE}%"
             ),
-            "Brier score": _with_error("brier"),
-            "Coverage": _with_error("coverage"),
+            "Brier score": with_error("brier"),
+            "Coverage": with_error("coverage"),
             "Coverage claimed": lambda row: f"{row['claimed']:.3f}",
         },
     )
@@ -136,7 +101,3 @@ def _windows(check: ForecastCheck) -> TableView:
             "Seen since the cutoff": lambda row: count(row["seen"]),
         },
     )
-
-
-def _with_error(name: str) -> Callable[[Mapping[str, Any]], str]:
-    return lambda row: f"{row[name]:.3f} ±\N{NO-BREAK SPACE}{row[f'{name}_se']:.3f}"
