@@ -125,7 +125,7 @@ class Population:
 
     def new_users(self, mu: Floats, sample: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Draw decay rates and first interests (row,) [per day] of users with these ``mu`` (2, row), at one draw."""
-        z = rng.standard_normal(mu.shape[1])
+        z: Floats = np.asarray(rng.standard_normal(mu.shape[1]))
         rate, log_mean = np.exp(mu[0] + self.sigma[sample] * z), mu[1] + self.kappa[sample] * z
         if self.grid.regular:
             share, shift = self.regulars[:, sample]
