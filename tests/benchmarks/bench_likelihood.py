@@ -56,7 +56,7 @@ def _measured(users: int) -> dict[str, Any]:
     jobs: dict[str, Callable[[], Any]] = {"bare": lambda: _bare(numbers)}
     for name, grid in (("few", few), ("whole", whole)):
         part = Statistics.from_block(block, grid)
-        data = (grid.restorations, grid.lagrange, grid.rates, *side_by_side(part, weight, design).values())
+        data = (grid.restorations, grid.rates, *side_by_side(part, weight, design).values())
         jobs[name] = partial(marginal_loglik, log_weight, log_beta, 1.0, 0.6, *data)
     graph = _graph(part, whole)
     jobs["graph"] = lambda: graph(log_weight[0], log_beta[0], 1.0, 0.6)
