@@ -38,8 +38,8 @@ Integers = NDArray[np.int64]
 # Users in a block. Fewer leave the loops too short, more fall out of the fastest cache.
 LANES = 128
 # Logarithms of shares and of beta are rounded to 2^-18, so that their sums and products with counts are exact up to
-# 64; alpha to 2^-17 of itself, so that alpha + n is (n below 64, of alpha near 1); the place of the restoration on a part
-# of its range so that T_2 is exact. Finer, the sums would not be; coarser, the gradient would be that of another place.
+# 64; alpha to 2^-17 of itself, so that alpha + n is (n below 64, of alpha near 1); the place of the restoration on a
+# part of its range so that T_2 is. Finer, they would not be; coarser, the gradient would be that of another place.
 _FINE_LOG, _FINE_ALPHA = 2.0**18, 18
 _FINE_PLACE, _FINE_PLACE_WIDE, _WIDE = 2.0**11, 2.0**14, 0.3
 # Ratios E/beta are computed up to e^80, as far as single precision reaches.
