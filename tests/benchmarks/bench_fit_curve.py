@@ -181,13 +181,14 @@ def _measure(folder: Path, curve: dict[int, int], *, quick: bool) -> None:
 def _words(table: pd.DataFrame, cdnow: dict[str, Any], agreed: dict[str, Any], both: int) -> list[str]:
     sizes = list(table.groupby("users"))
     seconds = {users: float(own["seconds"].median()) for users, own in sizes}
+    processor = {users: float(own["cpu_seconds"].median()) for users, own in sizes}
     memory = {users: float(own["memory"].max()) * 2**30 / 1e9 for users, own in sizes}
     rows = [
         {
             "users": f"{users:,}",
             "logs": str(len(own)),
             "fit [s]": f"{seconds[users]:.0f}",
-            "processor time of the process [s]": f"{own['cpu_seconds'].median():.0f}",
+            "processor time of the process [s]": f"{processor[users]:.0f}",
             "seconds for 1,000 users": f"{1_000 * seconds[users] / users:.3g}",
             "peak memory [GB]": f"{memory[users]:.1f}",
             "method": ", ".join(sorted(set(own["method"]))),
@@ -213,7 +214,7 @@ def _words(table: pd.DataFrame, cdnow: dict[str, Any], agreed: dict[str, Any], b
         lines.append(
             goal(
                 f"Goal, 1,000,000 users under {MOST_SECONDS / 60:.0f} minutes and {MOST_MEMORY:.0f} GB ({most:,}: "
-                f"{seconds[most]:.0f} s, {memory[most]:.1f} GB)",
+                f"{seconds[most]:.0f} s, {processor[most]:.0f} s of processor time, {memory[most]:.1f} GB)",
                 met=most >= 1_000_000 and seconds[most] < MOST_SECONDS and memory[most] < MOST_MEMORY,
             )
         )
