@@ -139,7 +139,8 @@ def _words(found: dict[str, Any]) -> list[str]:
         (
             f"{found['users']:,} simulated users, each a row of its own, {found['rates']} rates; one thread, as a "
             f"chain has; the median processor time of {REPEATS} passes, in turns. The bare loop works on single "
-            "precision in the cache. A fit of more than 40,000 distinct rows has 4 or 5 nodes about the mode, a smaller one 10."
+            "precision in the cache. A fit of more than 40,000 distinct rows has 4 or 5 nodes about the mode, a "
+            "smaller one 10."
         ),
         markdown(pd.DataFrame(rows)),
         "- "
