@@ -171,7 +171,7 @@ def _coefficients(count: int) -> Floats:
         return np.ones((1, 1))
     found = np.linalg.inv(chebvander(chebyshev_nodes(-1.0, 1.0, count), count - 1))
     found[0] = np.eye(count)[0]
-    return found
+    return found.astype(np.float64)
 
 
 @_loop
