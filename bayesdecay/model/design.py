@@ -143,7 +143,7 @@ class FitData:
                 for name, values in found.items():
                     out = whole.setdefault(name, np.empty((blocks, *values.shape[1:]), values.dtype))
                     out[start // LANES : start // LANES + len(values)] = values
-        return {"restorations": grid.restorations, "lagrange": grid.lagrange, "rates": grid.all_rates} | whole
+        return {"restorations": grid.restorations, "rates": grid.all_rates} | whole
 
 
 def _few_large(users: Floats) -> bool:

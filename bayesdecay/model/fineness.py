@@ -24,8 +24,9 @@ Floats = NDArray[np.float64]
 # A grid finer than this means a population without spread in half-lives, where the grid is not what to mend.
 _MOST_RATES = 300
 _FINER = 1.2
-# Rates at the ends that have less than e^-30 of the users: more than seven standard deviations from the middle.
-_NOBODY = -30.0
+# Rates at the ends that have less than e^-25 of the users, of a million less than one in 70,000: some 6.7 standard
+# deviations from the middle.
+_NOBODY = -25.0
 # Rows at a time: a few arrays of (row, rate) in double precision.
 _ROWS = 5_000
 

@@ -50,7 +50,8 @@ _SLOWEST = 4e-4
 _FASTEST = 2.9
 # Measured on CDNOW: 8 nodes leave 6e-3 in the total log-likelihood over all of [0, 1], 10 leave 1e-4.
 _RESTORATION_NODES = 10
-_NARROW, _NARROW_NODES = 0.3, 5
+# Nodes over a part of them no wider than this: log E is interpolated to about 1e-6, as ten do over all of [0, 1].
+_NARROW_NODES = {0.1: 4, 0.3: 5}
 # A user acquired at the cutoff has no exposure yet; a second instead of nothing keeps its logarithm finite.
 _LEAST_EXPOSURE = 1e-5
 
@@ -113,14 +114,12 @@ class Grid:
         return replace(self, rates=np.exp(np.linspace(low, high, count)))
 
     def narrowed(self, low: float, high: float) -> Grid:
-        """Return the grid with half as many nodes, on a part of the restorations; itself if that is much of them.
-
-        Over 0.3 five nodes interpolate log E to about 1e-6, as ten do over all of [0, 1]; they take half the memory.
-        """
+        """Return the grid with fewer nodes, on a part of the restorations; itself if that is much of them."""
         low, high = max(low, self.restorations[0]), min(high, self.restorations[-1])
-        if self.restorations.size <= _NARROW_NODES or high - low > _NARROW:
+        count = next((nodes for width, nodes in _NARROW_NODES.items() if high - low <= width), None)
+        if count is None or self.restorations.size < _RESTORATION_NODES:
             return self
-        return replace(self, restorations=chebyshev_nodes(low, high, _NARROW_NODES))
+        return replace(self, restorations=chebyshev_nodes(low, high, count))
 
     def interpolation(self, rho: float | Floats) -> Floats:
         """Weights that make a value at restoration ``rho`` of values at the nodes: (node,), or (node, sample)."""

@@ -4,23 +4,28 @@ Plain arrays in, plain arrays out; the formula stands in :mod:`bayesdecay.model.
 loop. Users lie side by side in blocks of ``LANES``, so that each step of a block is one plain loop over vector
 registers, in single precision: half the memory and twice the numbers a register.
 
-Single precision is enough because nothing shared by all users is rounded unseen. The pass takes place at the nearest
-single-precision parameters and is carried to the given ones by its own gradient, and :math:`\beta_k + E_k` never
-appears but as :math:`\log(1 + E_k/\beta_k)`, which keeps its digits however alike users are. What is left is the
-rounding of each user's own terms, about 1e-6 of its log-likelihood, which does not add up.
+Single precision is enough because nothing shared by all users is rounded unseen: of a million users, 1e-7 each in the
+same direction is a tenth of a nat. The pass takes place at parameters so near that sums and products of them with
+counts are exact, and is carried to the given ones by its own gradient; log E along the restoration is a polynomial
+whose constant is each user's own; and :math:`\beta_k + E_k` never appears but as :math:`\log(1 + E_k/\beta_k)`, which
+keeps its digits however alike users are. What is left is the rounding of each user's own terms, about 1e-6 of its
+log-likelihood, which does not add up.
 
-Shapes: ``node`` restorations, ``rate`` decay rates, ``design`` distinct combinations of group and covariates.
+Shapes: ``power`` coefficients along the restoration, ``rate`` decay rates, ``design`` distinct combinations of group
+and covariates.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numba
 import numpy as np
+from numpy.polynomial.chebyshev import chebvander
 from numpy.typing import NDArray
 
-from bayesdecay.model.grid import Statistics
+from bayesdecay.model.grid import Statistics, chebyshev_nodes
 from bayesdecay.model.kernel import exponentiate
 from bayesdecay.model.vector_math import exp32, softplus32
 
@@ -32,9 +37,11 @@ Integers = NDArray[np.int64]
 
 # Users in a block. Fewer leave the loops too short, more fall out of the fastest cache.
 LANES = 128
-# Nodes of a learned restoration over all its range, and over a part of it; known beforehand, the sum over them is
-# unrolled, which makes it three times as fast.
-_NODES, _FEW_NODES = 10, 5
+# Logarithms of shares and of beta are rounded to 2^-18, so that their sums and products with counts are exact up to
+# 64; alpha to 2^-17 of itself, so that alpha + n is (n below 64, of alpha near 1); the place of the restoration on a
+# part of its range so that T_2 is. Finer, they would not be; coarser, the gradient would be that of another place.
+_FINE_LOG, _FINE_ALPHA = 2.0**18, 18
+_FINE_PLACE, _FINE_PLACE_WIDE, _WIDE = 2.0**11, 2.0**14, 0.3
 # Ratios E/beta are computed up to e^80, as far as single precision reaches.
 _MOST_LOG = np.float32(80.0)
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
@@ -58,8 +65,9 @@ def side_by_side(part: Statistics, weight: Floats, design: Integers) -> dict[str
     Returns
     -------
     dict
-        ``log_exposure`` (block, node, rate, lane) in single precision, ``ageing`` (block, 2, lane), ``n``, ``weight``
-        and ``design`` (block, lane). The last block is filled up with rows of no weight.
+        ``log_exposure`` (block, power, rate, lane): its polynomial along the restoration, in single precision;
+        ``ageing`` (block, 2, lane), ``n``, ``weight`` and ``design`` (block, lane). The last block is filled up with
+        rows of no weight.
     """
     order = np.argsort(design, kind="stable")
     n_blocks = -(-order.size // LANES)
@@ -67,8 +75,10 @@ def side_by_side(part: Statistics, weight: Floats, design: Integers) -> dict[str
     counted = np.where(np.arange(rows.size) < order.size, weight[rows], 0.0)
     _, n_nodes, n_rates = part.exposure.shape
     log_exposure = np.empty((n_blocks, n_nodes, n_rates, LANES), np.float32)
+    coefficients = _coefficients(n_nodes)
     for block, lanes in enumerate(rows.reshape(n_blocks, LANES)):
-        log_exposure[block] = np.log(part.exposure[lanes]).transpose(1, 2, 0)
+        values = np.log(part.exposure[lanes]).transpose(1, 2, 0)
+        log_exposure[block] = (coefficients @ values.reshape(n_nodes, -1)).reshape(values.shape)
     return {
         "log_exposure": log_exposure,
         "ageing": np.ascontiguousarray(part.ageing[rows].reshape(n_blocks, LANES, 2).transpose(0, 2, 1)),
@@ -85,7 +95,6 @@ def marginal_loglik(  # noqa: PLR0913, PLR0915 - four parameters and the data of
     alpha: float,
     rho: float,
     restorations: Floats,
-    lagrange: Floats,
     rates: Floats,
     log_exposure: Singles,
     ageing: Floats,
@@ -95,16 +104,16 @@ def marginal_loglik(  # noqa: PLR0913, PLR0915 - four parameters and the data of
 ) -> tuple[float, Floats, Floats, float, float]:
     r"""Weighted sum of :math:`\log\sum_k w_k e^{-r_k A} \beta_k^{-n} (1 + E_k/\beta_k)^{-(\alpha+n)}` and its gradient.
 
-    ``log_weight``, ``log_beta`` (design, rate); ``restorations`` (node) and ``lagrange`` (node, power) interpolate
-    ``log_exposure`` at ``rho``; the other arrays as :func:`side_by_side` lays them out, with
+    ``log_weight``, ``log_beta`` (design, rate); ``restorations`` (node): their first and last are the interval of the
+    polynomials in ``log_exposure``; the other arrays as :func:`side_by_side` lays them out, with
     A = ageing[0] - rho * ageing[1] [days]. Returns the value and its gradients to the first four arguments.
     """
     n_rates = rates.size
     value, d_alpha, d_rho = 0.0, 0.0, 0.0
     d_log_weight, d_log_beta = np.zeros_like(log_weight), np.zeros_like(log_beta)
-    node_weight, node_slope = _interpolation(rho, restorations, lagrange)
-    at, slope_at, rates32 = node_weight.astype(np.float32), node_slope.astype(np.float32), rates.astype(np.float32)
-    log_weight32, log_beta32, alpha32 = log_weight.astype(np.float32), log_beta.astype(np.float32), np.float32(alpha)
+    log_weight32, log_beta32, alpha32 = _near_logs(log_weight), _near_logs(log_beta), _near_alpha(alpha)
+    near_rho, at, slope_at = _polynomials(rho, restorations, log_exposure.shape[1])
+    rates32 = rates.astype(np.float32)
 
     tables, lanes = np.empty((7, n_rates, LANES), np.float32), np.empty((7, LANES), np.float32)
     lane_weight, lane_beta, log_e, d_log_e = tables[0], tables[1], tables[2], tables[3]
@@ -122,7 +131,7 @@ def marginal_loglik(  # noqa: PLR0913, PLR0915 - four parameters and the data of
             _spread(log_weight32, owner, lane_weight)
             _spread(log_beta32, owner, lane_beta)
         for i in range(LANES):
-            age[i] = ageing[b, 0, i] - rho * ageing[b, 1, i]
+            age[i] = ageing[b, 0, i] - near_rho * ageing[b, 1, i]
             late[i] = ageing[b, 1, i]
             count[i] = n[b, i]
             total[i] = alpha32 + count[i]
@@ -147,7 +156,7 @@ def marginal_loglik(  # noqa: PLR0913, PLR0915 - four parameters and the data of
     _gather(sum_weight, owner, d_log_weight)
     _gather(sum_beta, owner, d_log_beta)
     # From the rounded parameters to the given ones.
-    value += d_alpha * (alpha - float(alpha32))
+    value += d_alpha * (alpha - float(alpha32)) + d_rho * (rho - near_rho)
     value += np.sum(d_log_weight * (log_weight - log_weight32)) + np.sum(d_log_beta * (log_beta - log_beta32))
     return value, d_log_weight, d_log_beta, d_alpha, d_rho
 
@@ -156,19 +165,49 @@ def marginal_loglik(  # noqa: PLR0913, PLR0915 - four parameters and the data of
 # overlap and gives up on vector registers.
 
 
+def _coefficients(count: int) -> Floats:
+    """Matrix (power, node) from values at Chebyshev nodes to that at the lowest, and to the coefficients of T_p."""
+    if count == 1:
+        return np.ones((1, 1))
+    found = np.linalg.inv(chebvander(chebyshev_nodes(-1.0, 1.0, count), count - 1))
+    found[0] = np.eye(count)[0]
+    return found.astype(np.float64)
+
+
 @_loop
-def _interpolation(rho: float, restorations: Floats, lagrange: Floats) -> tuple[Floats, Floats]:
-    """Weights (node,) that make a value at ``rho`` of values at the nodes, and their slopes in ``rho``."""
+def _near_logs(values: Floats) -> Singles:
+    """Logarithms (design, rate) with few digits after the point."""
+    near: Singles = (np.round(values * _FINE_LOG) / _FINE_LOG).astype(np.float32)
+    return near
+
+
+@_loop
+def _near_alpha(alpha: float) -> np.float32:
+    """Alpha with few digits."""
+    mantissa, exponent = math.frexp(alpha)
+    return np.float32(math.ldexp(np.round(math.ldexp(mantissa, _FINE_ALPHA)), exponent - _FINE_ALPHA))
+
+
+@_loop
+def _polynomials(rho: float, restorations: Floats, count: int) -> tuple[float, Singles, Singles]:
+    """A restoration near ``rho``, 1 and T_p less its value at the lowest (power,) there, and their slopes in it.
+
+    About the lowest: about the middle, where the posterior is, what is added to the constant is less than its last
+    digit for many users at once, and is lost.
+    """
     low, high = restorations[0], restorations[-1]
-    width = max(high - low, 1e-300)
-    x = (2.0 * rho - low - high) / width if high > low else 0.0
-    weight, slope = np.zeros(restorations.size), np.zeros(restorations.size)
-    for c in range(restorations.size):
-        for power in range(lagrange.shape[1] - 1, -1, -1):
-            slope[c] = slope[c] * x + weight[c]
-            weight[c] = weight[c] * x + lagrange[c, power]
-        slope[c] *= 2.0 / width
-    return weight, slope
+    value, slope = np.ones(count), np.zeros(count)
+    if count == 1:
+        return rho, value.astype(np.float32), slope.astype(np.float32)
+    fine = _FINE_PLACE if high - low <= _WIDE else _FINE_PLACE_WIDE
+    x = np.round((2.0 * rho - low - high) / (high - low) * fine) / fine
+    value[1], slope[1] = x, 2.0 / (high - low)
+    for c in range(2, count):
+        value[c] = 2.0 * x * value[c - 1] - value[c - 2]
+        slope[c] = 2.0 * (slope[1] * value[c - 1] + x * slope[c - 1]) - slope[c - 2]
+    value[1::2] += 1.0
+    value[2::2] -= 1.0
+    return 0.5 * (x * (high - low) + low + high), value.astype(np.float32), slope.astype(np.float32)
 
 
 @_loop
@@ -197,43 +236,44 @@ def _gather(sums: Floats, owner: Integers, out: Floats) -> None:
             sums[k, i] = 0.0
 
 
+def _unrolled(count: int) -> Callable[..., None]:
+    """Write a polynomial and its slope; with the number of powers known beforehand it is three times as fast."""
+
+    @_loop
+    def mix(at: Singles, slope_at: Singles, powers: Singles, out: Singles, slope: Singles) -> None:
+        for i in range(out.size):
+            x, y = powers[0, i], _ZERO
+            for c in range(1, count):
+                value = powers[c, i]
+                x += at[c] * value
+                y += slope_at[c] * value
+            out[i], slope[i] = x, y
+
+    return mix
+
+
+# Powers of a learned restoration over all its range, and over parts of it (``Grid.narrowed``).
+_mix_ten, _mix_five, _mix_four = _unrolled(10), _unrolled(5), _unrolled(4)
+
+
 @_loop
 def _mix(at: Singles, slope_at: Singles, log_exposure: Singles, out: Singles, slope: Singles) -> None:
-    """Interpolate log E at the restoration, and its slope in it, from the values at the nodes."""
-    nodes, flat, flat_slope = log_exposure.reshape(at.size, out.size), out.ravel(), slope.ravel()
-    if at.size == _NODES:
-        _mix_nodes(at, slope_at, nodes, flat, flat_slope)
+    """Evaluate log E at the restoration, and its slope in it, from the coefficients (power, any)."""
+    powers, flat, flat_slope = log_exposure.reshape(at.size, out.size), out.ravel(), slope.ravel()
+    if at.size == 10:
+        _mix_ten(at, slope_at, powers, flat, flat_slope)
         return
-    if at.size == _FEW_NODES:
-        _mix_few_nodes(at, slope_at, nodes, flat, flat_slope)
+    if at.size == 5:
+        _mix_five(at, slope_at, powers, flat, flat_slope)
         return
-    flat[:], flat_slope[:] = _ZERO, _ZERO
-    for c in range(at.size):
+    if at.size == 4:
+        _mix_four(at, slope_at, powers, flat, flat_slope)
+        return
+    flat[:], flat_slope[:] = powers[0], _ZERO
+    for c in range(1, at.size):
         for i in range(flat.size):
-            flat[i] += at[c] * nodes[c, i]
-            flat_slope[i] += slope_at[c] * nodes[c, i]
-
-
-@_loop
-def _mix_nodes(at: Singles, slope_at: Singles, nodes: Singles, out: Singles, slope: Singles) -> None:
-    for i in range(out.size):
-        x, y = _ZERO, _ZERO
-        for c in range(_NODES):
-            value = nodes[c, i]
-            x += at[c] * value
-            y += slope_at[c] * value
-        out[i], slope[i] = x, y
-
-
-@_loop
-def _mix_few_nodes(at: Singles, slope_at: Singles, nodes: Singles, out: Singles, slope: Singles) -> None:
-    for i in range(out.size):
-        x, y = _ZERO, _ZERO
-        for c in range(_FEW_NODES):
-            value = nodes[c, i]
-            x += at[c] * value
-            y += slope_at[c] * value
-        out[i], slope[i] = x, y
+            flat[i] += at[c] * powers[c, i]
+            flat_slope[i] += slope_at[c] * powers[c, i]
 
 
 @_loop

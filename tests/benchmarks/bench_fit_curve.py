@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from measuring import arguments, goal, markdown, own_caches, peak_memory, run, stamp, tell
+from measuring import arguments, commit, goal, markdown, own_caches, peak_memory, run, stamp, tell
 
 __all__ = ["main"]
 
@@ -156,7 +156,7 @@ def _measure(folder: Path, curve: dict[int, int], *, quick: bool) -> None:
             command = (sys.executable, __file__, "--step", what, "--folder", folder, *words, *options)
             reported, seconds = run(command, environment=caches)
             tell(f"{what} {words}: {reported}, {seconds:.1f} s in all")
-            kept.write_text(json.dumps(reported | {"process": seconds}))
+            kept.write_text(json.dumps(reported | {"process": seconds, "commit": commit()}))
         return dict(json.loads(kept.read_text()))
 
     # The first run compiles, and is not counted.
@@ -181,12 +181,14 @@ def _measure(folder: Path, curve: dict[int, int], *, quick: bool) -> None:
 def _words(table: pd.DataFrame, cdnow: dict[str, Any], agreed: dict[str, Any], both: int) -> list[str]:
     sizes = list(table.groupby("users"))
     seconds = {users: float(own["seconds"].median()) for users, own in sizes}
+    processor = {users: float(own["cpu_seconds"].median()) for users, own in sizes}
     memory = {users: float(own["memory"].max()) * 2**30 / 1e9 for users, own in sizes}
     rows = [
         {
             "users": f"{users:,}",
             "logs": str(len(own)),
             "fit [s]": f"{seconds[users]:.0f}",
+            "processor time of the process [s]": f"{processor[users]:.0f}",
             "seconds for 1,000 users": f"{1_000 * seconds[users] / users:.3g}",
             "peak memory [GB]": f"{memory[users]:.1f}",
             "method": ", ".join(sorted(set(own["method"]))),
@@ -194,6 +196,7 @@ def _words(table: pd.DataFrame, cdnow: dict[str, Any], agreed: dict[str, Any], b
             "effective draws, least": f"{own['ess'].min():.0f}",
             "converged": f"{own['converged'].sum()} of {len(own)}",
             "rates": ", ".join(str(n) for n in sorted(set(own["rates"]))),
+            "commit": ", ".join(sorted(set(own["commit"]))),
             "true values within 90 % intervals": _covered(own["covered"]),
         }
         for users, own in sizes
@@ -202,7 +205,7 @@ def _words(table: pd.DataFrame, cdnow: dict[str, Any], agreed: dict[str, Any], b
     lines = [
         goal(
             f"Goal, all of CDNOW by NUTS, 4 x 1,000 draws, under {CDNOW_SECONDS} s ({cdnow['seconds']:.0f} s; "
-            f"{cdnow['verdict']})",
+            f"{cdnow['verdict']}; commit {cdnow['commit']})",
             met=bool(cdnow["seconds"] < CDNOW_SECONDS and cdnow["converged"]),
         )
     ]
@@ -211,7 +214,7 @@ def _words(table: pd.DataFrame, cdnow: dict[str, Any], agreed: dict[str, Any], b
         lines.append(
             goal(
                 f"Goal, 1,000,000 users under {MOST_SECONDS / 60:.0f} minutes and {MOST_MEMORY:.0f} GB ({most:,}: "
-                f"{seconds[most]:.0f} s, {memory[most]:.1f} GB)",
+                f"{seconds[most]:.0f} s, {processor[most]:.0f} s of processor time, {memory[most]:.1f} GB)",
                 met=most >= 1_000_000 and seconds[most] < MOST_SECONDS and memory[most] < MOST_MEMORY,
             )
         )
@@ -260,7 +263,7 @@ def _agreement(agreed: dict[str, Any], users: int) -> list[str]:
             f"{sizes[0]:.0f} and {sizes[1]:.0f} effective draws leave an error of {error:.3f} in the difference of two "
             f"means. Users' chances of a return within 30 days differ by {agreed['chances']:.4f} at most. Seconds: "
             f"{agreed['seconds']['laplace']:.0f} and {agreed['seconds']['nuts']:.0f}; {agreed['laplace']['verdict']}; "
-            f"{agreed['nuts']['verdict']}."
+            f"{agreed['nuts']['verdict']}. Commit {agreed['commit']}."
         ),
         markdown(pd.DataFrame(rows)),
         "- " + goal(f"Goal, no difference above 4 of its standard errors (worst {worst:.1f})", met=worst <= 4.0),

@@ -28,6 +28,7 @@ __all__ = [
     "HERE",
     "ROOT",
     "arguments",
+    "commit",
     "goal",
     "machine",
     "markdown",
@@ -126,13 +127,16 @@ def machine() -> str:
     return f"{cores} cores, {pages:.0f} GiB of memory, {platform.system()} on {platform.machine()}"
 
 
+def commit() -> str:
+    """The commit that is measured."""
+    words = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+
 def stamp(*packages: str) -> str:
     """One line: the date, the commit and the versions behind a section."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.strip()
     versions = [f"bayesdecay {__version__}", *(f"{name} {metadata.version(name)}" for name in packages)]
-    parts = [f"Measured {date.today().isoformat()}", f"commit {commit or 'unknown'}", machine(), *versions]
+    parts = [f"Measured {date.today().isoformat()}", f"commit {commit()}", machine(), *versions]
     return f"*{'; '.join([*parts, f'Python {platform.python_version()}'])}.*"
 
 

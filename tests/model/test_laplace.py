@@ -366,6 +366,7 @@ def test_narrowed_restorations_have_the_same_likelihood(shop):
     assert (narrow.restorations[0], narrow.restorations[-1]) == (0.5, 0.7)
     assert grid.narrowed(0.2, 0.7) is grid  # too wide for so few
     assert narrow.narrowed(0.5, 0.6) is narrow
+    assert grid.narrowed(0.5, 0.6).restorations.size == 4
     wide, own = (Density.of(model.build(data, g)) for g in (grid, narrow))
     whitening = Whitening.of(wide, bent_by="rho")
     for eta in np.random.default_rng(1).normal(size=(5, whitening.center.size)):
