@@ -81,21 +81,27 @@ class DecayModel:
         Priors that replace the defaults, see :meth:`priors_table`.
     rates : int, optional
         Number of decay rates of the grid; enough for the data unless given.
+    clock : {"instants", "days"}, optional
+        Whether activities happen at any time, or a day is active or not, however much is done in it. Of histories of
+        active days the latter unless given, of sessions and events the former.
 
     Raises
     ------
     ValueError
-        If the restoration lies outside [0, 1] or a prior's name is unknown.
+        If the restoration lies outside [0, 1], or a prior's name or the clock is unknown.
     """
 
     restoration: float | None = None
     coupling: float | None = None
     priors: Mapping[str, Prior] = field(default_factory=dict)
     rates: int | None = None
+    clock: str | None = None
 
     def __post_init__(self) -> None:
         if self.restoration is not None and not 0.0 <= self.restoration <= 1.0:
             raise ValueError(f"restoration must lie in [0, 1], got {self.restoration}")
+        if self.clock not in (None, *grids.CLOCKS):
+            raise unknown_name("clock", self.clock, grids.CLOCKS)
         with_changes(DECAY_PRIORS, self.priors)
 
     def priors_table(self) -> pd.DataFrame:
@@ -107,7 +113,8 @@ class DecayModel:
         longest = max(float(block.T.max()) for block in history.blocks())
         # How far apart two activities must be to be told apart [days]; of instants, a minute.
         resolution = {"day": 1.0, "session": history.session_gap, "event": 1 / 1_440}[history.activity]
-        return Grid.covering(longest, resolution, restoration=self.restoration, n_rates=self.rates)
+        clock = grids.clock_of(history, self.clock)
+        return Grid.covering(longest, resolution, restoration=self.restoration, n_rates=self.rates, clock=clock)
 
     def build(self, data: FitData, grid: Grid) -> pm.Model:
         """Build the PyMC model of the population; samples nothing."""
@@ -129,8 +136,9 @@ class DecayModel:
                 *(shared(values, name=name, borrow=True) for name, values in data.arrays(grid).items()),
             )
             # log Gamma(alpha + n) - log Gamma(alpha) summed over users, as a sum over activities.
-            order = np.arange(data.n_above.size)
-            pm.Potential("loglik", likelihood + pt.sum(data.n_above * pt.log(alpha + order)))
+            n_above = data.n_above(grid)
+            order = np.arange(n_above.size)
+            pm.Potential("loglik", likelihood + pt.sum(n_above * pt.log(alpha + order)))
         return model
 
     def _location(self, quantity: str, slope: str, priors: Mapping[str, Prior], data: FitData) -> Any:
@@ -364,7 +372,7 @@ def _constants(data: FitData, grid: Grid) -> xr.Dataset:
         constants = constants.assign_coords(covariate=list(data.standard.names))
         constants["covariate_center"] = ("covariate", data.standard.center)
         constants["covariate_scale"] = ("covariate", data.standard.scale)
-    constants["rate"].attrs["units"] = "1/d"
+    constants["rate"].attrs |= {"units": "1/d", "clock": grid.clock}
     return constants
 
 
@@ -381,6 +389,7 @@ def _description(model: DecayModel, history: History) -> dict[str, Any]:
         "restoration": model.restoration,
         "coupling": model.coupling,
         "rates": model.rates,
+        "clock": grids.clock_of(history, model.clock),
         "priors": {name: asdict(prior) for name, prior in with_changes(DECAY_PRIORS, model.priors).items()},
         "activity": history.activity,
         "at": str(history.at),

@@ -54,7 +54,11 @@ class Population:
         size = sample.sizes[names.SAMPLE]
         slopes = [sample[s].to_numpy() if covariates else np.empty((size, 0)) for s in ("delta", "gamma")]
         return cls(
-            grid=Grid(rates=constant["rate"].to_numpy(), restorations=constant["restoration_node"].to_numpy()),
+            grid=Grid(
+                rates=constant["rate"].to_numpy(),
+                restorations=constant["restoration_node"].to_numpy(),
+                clock=constant["rate"].attrs.get("clock", "instants"),  # fits of earlier versions know no other
+            ),
             alpha=sample["alpha"].to_numpy(),
             sigma=sample["sigma_log_rate"].to_numpy(),
             kappa=sample["kappa"].to_numpy(),
@@ -91,7 +95,7 @@ class Population:
         nodes = (
             np.array([low]) if high - low < 1e-9 else grids.chebyshev_nodes(low, high, 5 if high - low < 0.3 else 10)
         )
-        return Grid(rates=self.grid.rates, restorations=nodes)
+        return replace(self.grid, restorations=nodes)
 
     def designs(self, block: Block) -> tuple[Integers, Floats, Floats]:
         """Distinct designs of a block: each row's design (row,), log weights and log beta (design, sample, rate)."""
