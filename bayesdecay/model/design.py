@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bayesdecay.data.history import Block, History
 from bayesdecay.errors import DataError
-from bayesdecay.model.grid import Grid, Statistics
+from bayesdecay.model.grid import Grid, Statistics, activities
 from bayesdecay.model.likelihood import LANES, side_by_side
 
 __all__ = ["FitData", "Standard"]
@@ -66,7 +66,7 @@ class FitData:
     """Distinct histories with the number of users that share each, and the distinct designs among them.
 
     A design is a combination of group and covariates; ``design`` (row,) points into ``design_group`` (design,) and
-    ``design_covariates`` (design, covariate). ``n_above`` (i,) counts the users with more than i activities.
+    ``design_covariates`` (design, covariate).
     ``few_large_groups``: each group's values are known well, but the groups are too few to tell their spread.
     """
 
@@ -117,10 +117,9 @@ class FitData:
         weight[busiest.size :] *= self.weight[others].sum() / self.weight[drawn].sum()
         return replace(self, block=self.block.take(kept), weight=weight, design=self.design[kept])
 
-    @property
-    def n_above(self) -> Floats:
-        """Users with more than i activities, i = 0, 1, ... (i,) [count]."""
-        users = np.bincount(self.block.n, weights=self.weight)
+    def n_above(self, grid: Grid) -> Floats:
+        """Users with more than i activities, as the grid's clock counts them, i = 0, 1, ... (i,) [count]."""
+        users = np.bincount(activities(self.block, grid.clock).astype(np.int64), weights=self.weight)
         return users.sum() - np.cumsum(users)[:-1]
 
     def arrays(self, grid: Grid) -> dict[str, Any]:

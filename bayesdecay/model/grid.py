@@ -14,6 +14,20 @@ A user's initial interest is integrated out in closed form and the decay rate by
 Both statistics add up over activities. A is linear in :math:`\rho`; log E is smooth in it and is kept on a few
 Chebyshev nodes.
 
+Whole days have a clock of their own, ``"days"``. Day d = 1, ..., T since the acquisition, L being the last active day
+before it, is active with probability :math:`1 - e^{-\Lambda_d}`, :math:`\Lambda_d = I_0 e^{-r(d - \rho L)}`: a day with
+ten visits is as active as a day with one. An active day counts as :math:`a_j` activities and leaves :math:`b_j` of its
+own exposure, which :mod:`bayesdecay.model.days` reads off the days around it (few activities: 1 and a half),
+
+.. math::
+
+    n &= \sum_{j=1}^n a_j, \qquad A(\rho) = \sum_{j=1}^n a_j (t_j - \rho t_{j-1}), \\
+    E(r; \rho) &= \sum_{j=0}^n e^{-r(1-\rho)t_j}\,\frac{1 - e^{-r(t_{j+1}-t_j)}}{e^r - 1}
+                  - \sum_{j=1}^n (1 - b_j) e^{-r(t_j - \rho t_{j-1})},
+
+and p(u) is as above, up to a factor that no parameter enters. Interest is told as it is when the cutoff's day ends,
+:math:`I_0 e^{-r V(T)} \cdot r/(e^r - 1)`: then what is expected within h days is its integral, as on the other clock.
+
 Users may be of two kinds. A regular's interest does not fade; it is one more rate of the sum, so slow that no log can
 tell it from none, with a weight and a mean of its own:
 
@@ -35,9 +49,25 @@ from scipy.special import gammaln, logsumexp
 
 from bayesdecay import names
 from bayesdecay.data.history import Block, History
+from bayesdecay.errors import unknown_name
 from bayesdecay.model import kernel
+from bayesdecay.model.days import weighed_days
 
-__all__ = ["Grid", "Statistics", "log_beta", "log_weights", "marginal_loglik", "statistics", "with_regulars"]
+__all__ = [
+    "CLOCKS",
+    "DAYS",
+    "INSTANTS",
+    "Grid",
+    "Statistics",
+    "activities",
+    "clock_of",
+    "log_beta",
+    "log_next_day",
+    "log_weights",
+    "marginal_loglik",
+    "statistics",
+    "with_regulars",
+]
 
 Floats = NDArray[np.float64]
 
@@ -54,6 +84,7 @@ _RESTORATION_NODES = 10
 _NARROW_NODES = {0.1: 4, 0.3: 5}
 # A user acquired at the cutoff has no exposure yet; a second instead of nothing keeps its logarithm finite.
 _LEAST_EXPOSURE = 1e-5
+INSTANTS, DAYS = CLOCKS = ("instants", "days")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +99,14 @@ class Grid:
         One value where the restoration is fixed, else Chebyshev nodes (of the second kind) of an interval.
     regular : float
         Rate that stands for the interest of regulars, which does not fade; 0 where there are none.
+    clock : {"instants", "days"}
+        Whether activities happen at any time, or a day is active or not.
     """
 
     rates: Floats
     restorations: Floats
     regular: float = 0.0
+    clock: str = INSTANTS
 
     def __post_init__(self) -> None:
         steps = np.diff(np.log(self.rates))
@@ -88,6 +122,7 @@ class Grid:
         restoration: float | None = None,
         n_rates: int | None = None,
         regulars: bool = False,
+        clock: str = INSTANTS,
     ) -> Grid:
         """Grid for histories up to ``longest`` [days] of a log that tells times ``resolution`` [days] apart."""
         slowest = _SLOWEST / max(longest, resolution)
@@ -95,12 +130,22 @@ class Grid:
         count = n_rates or _in_registers((high - low) / _SPACING + 1)
         nodes = np.array([restoration]) if restoration is not None else chebyshev_nodes(0.0, 1.0, _RESTORATION_NODES)
         rates = np.exp(np.linspace(low, high, count))
-        return cls(rates=rates, restorations=nodes, regular=slowest if regulars else 0.0)
+        return cls(rates=rates, restorations=nodes, regular=slowest if regulars else 0.0, clock=clock)
 
     @property
     def all_rates(self) -> Floats:
         """Rates of all terms of the sum: those of the grid, and the regulars' after them, if there are any."""
         return np.append(self.rates, self.regular) if self.regular else self.rates
+
+    @property
+    def next_day(self) -> Floats:
+        """Part of a day's interest that is left when the day ends (rate,); 1 where activities are instants."""
+        return np.asarray(np.exp(log_next_day(self.all_rates, self.clock)))
+
+    @property
+    def forever(self) -> Floats:
+        """What an interest of one a day comes to ever after (rate,) [days]; of whole days from the next one on."""
+        return self.next_day / self.all_rates
 
     @property
     def spacing(self) -> float:
@@ -152,7 +197,7 @@ def chebyshev_nodes(low: float, high: float, count: int) -> Floats:
 class Statistics:
     """All that the likelihood needs of some users: rows as in the block they came from.
 
-    ``n`` (row,) [count], ``ageing`` (row, 2) [days] with A = ageing[:, 0] - rho * ageing[:, 1], and
+    ``n`` (row,) [count], a whole number; ``ageing`` (row, 2) [days] with A = ageing[:, 0] - rho * ageing[:, 1], and
     ``exposure`` (row, node, rate) [days].
     """
 
@@ -163,9 +208,23 @@ class Statistics:
     @classmethod
     def from_block(cls, block: Block, grid: Grid) -> Statistics:
         """Compute the statistics of one block of a history on a grid."""
-        exposure = kernel.exposures(block.times, block.offsets, block.T, grid.all_rates, grid.restorations)
-        ageing = np.column_stack([block.sum_times, block.sum_times - block.last])
-        return cls(n=block.n.astype(np.float64), ageing=ageing, exposure=np.maximum(exposure, _LEAST_EXPOSURE))
+        n, ageing, taken = _counted(block, grid.clock)
+        times = (block.times, block.offsets, block.T)
+        exposure = kernel.exposures(*times, grid.all_rates, grid.restorations, grid.forever, taken)
+        return cls(n=n, ageing=ageing, exposure=np.maximum(exposure, _LEAST_EXPOSURE))
+
+
+def activities(block: Block, clock: str) -> Floats:
+    """What each user's activities count (row,): whole numbers; of days those of busy users count less than one each."""
+    return _counted(block, clock)[0]
+
+
+def _counted(block: Block, clock: str) -> tuple[Floats, Floats, Floats]:
+    """``n`` and ``ageing`` of :class:`Statistics`, and what activities take from the exposure (activity,) [days]."""
+    if clock == DAYS:
+        return weighed_days(block.times, block.offsets, block.T)
+    ageing = np.column_stack([block.sum_times, block.sum_times - block.last])
+    return block.n.astype(np.float64), ageing, np.zeros(block.times.size)
 
 
 def statistics(history: History, grid: Grid) -> xr.Dataset:
@@ -199,6 +258,33 @@ def statistics(history: History, grid: Grid) -> xr.Dataset:
             "rate": ("rate", grid.all_rates, {"units": "1/d"}),
         },
     )
+
+
+def log_next_day(rates: Any, clock: str, *, xp: Any = np) -> Any:
+    """Logarithm of the part r/(e^r - 1) of a day's interest that is left when the day ends; 0 between instants."""
+    if clock == INSTANTS:
+        return xp.zeros_like(rates)
+    return xp.log(rates) - rates - xp.log(-xp.expm1(-rates))
+
+
+def clock_of(history: History, asked: str | None) -> str:
+    """Clock of a history's activities: its unit's own unless another was asked for.
+
+    Raises
+    ------
+    ValueError
+        If the clock is unknown, or of days where activities are not days.
+    """
+    if asked is None:
+        return DAYS if history.activity == "day" else INSTANTS
+    if asked not in CLOCKS:
+        raise unknown_name("clock", asked, CLOCKS)
+    if asked == DAYS and history.activity != "day":
+        raise ValueError(
+            f"clock='days' is for active days, the history's unit of activity is the {history.activity}; "
+            "summarize the log with activity='day', or leave clock out"
+        )
+    return asked
 
 
 def log_weights(log_rates: Any, mu: Any, sigma: Any, *, xp: Any = np) -> Any:

@@ -22,6 +22,7 @@ from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.errors import DataError
 from bayesdecay.model import logit_graph
 from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.grid import INSTANTS, log_next_day
 from bayesdecay.model.logit_graph import Outcome
 from bayesdecay.model.prior import REACTIVATION_PRIORS, Prior, with_changes
 from bayesdecay.model.reference import ReferenceModel
@@ -66,6 +67,7 @@ def build_joint(
         restoration=told["restoration"],
         coupling=told["coupling"],
         priors={name: Prior(**prior) for name, prior in told["priors"].items()},
+        clock=told.get("clock", INSTANTS),
     ).build(history)
     outcome = Outcome(
         returned=snapshots.table[names.RETURNED].to_numpy(dtype=bool), weight=np.ones(len(snapshots.table))
@@ -82,7 +84,9 @@ def build_joint(
         priors = with_changes(REACTIVATION_PRIORS, model.priors)
         found = logit_graph.linear(terms, design, priors, outcome, model.sparse(terms))
         age = curves.effective_age(block.T[row], block.last[row], reference["rho"])
-        log_interest = pt.log(reference["initial_interest"])[row] - reference["rate"][row] * age
+        rate = reference["rate"][row]
+        log_interest = pt.log(reference["initial_interest"])[row] - rate * age
+        log_interest = log_interest + log_next_day(rate, told.get("clock", INSTANTS), xp=pt)
         level = (log_interest - terms.interest_center) / terms.interest_scale
         logit_graph.add_loglik_at(found, terms, design, outcome, level)
     return reference

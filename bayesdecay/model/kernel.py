@@ -35,8 +35,20 @@ _loop = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contr
 
 
 @_loop
-def exposures(times: Floats, offsets: Integers, T: Floats, rates: Floats, restorations: Floats) -> Floats:
-    """Each user's E(r; rho) [days] on the grid: (row, node, rate). Sums over activities, the open gap included."""
+def exposures(
+    times: Floats,
+    offsets: Integers,
+    T: Floats,
+    rates: Floats,
+    restorations: Floats,
+    forever: Floats,
+    taken: Floats,
+) -> Floats:
+    """Each user's E(r; rho) [days] on the grid: (row, node, rate). Sums over activities, the open gap included.
+
+    ``forever`` (rate,) [days] is what is exposed in a gap that never ends; ``taken`` (activity,) [days] is what each
+    activity takes from the exposure at its end: 1 - b of a whole day, nothing of an instant.
+    """
     n_rows, n_nodes, n_rates = T.size, restorations.size, rates.size
     out = np.zeros((n_rows, n_nodes, n_rates))
     gap_integral = np.empty(n_rates)
@@ -44,10 +56,12 @@ def exposures(times: Floats, offsets: Integers, T: Floats, rates: Floats, restor
         start = 0.0
         for j in range(offsets[u], offsets[u + 1] + 1):
             end = times[j] if j < offsets[u + 1] else T[u]
+            gone = taken[j] if j < offsets[u + 1] else 0.0
             for k in range(n_rates):
                 x = rates[k] * (end - start)
+                left = exp(-x)
                 # Below 1e-5 the difference 1 - e^-x loses digits; two terms of the series are exact to 1e-11.
-                gap_integral[k] = (x * (1.0 - 0.5 * x) if x < 1e-5 else 1.0 - exp(-x)) / rates[k]
+                gap_integral[k] = (x * (1.0 - 0.5 * x) if x < 1e-5 else 1.0 - left) * forever[k] - gone * left
             for c in range(n_nodes):
                 age = (1.0 - restorations[c]) * start
                 for k in range(n_rates):
@@ -67,8 +81,11 @@ def draw_users(  # noqa: PLR0913, PLR0915 - population, statistics, horizons and
     ageing: Floats,
     n: Floats,
     T: Floats,
+    last: Floats,
     design: Integers,
     rates: Floats,
+    next_day: Floats,
+    whole_days: bool,
     horizons: Floats,
     keys: NDArray[np.uint64],
     state: NDArray[np.uint64],
@@ -76,9 +93,9 @@ def draw_users(  # noqa: PLR0913, PLR0915 - population, statistics, horizons and
 ) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]:
     """Draw each user's interest and decay rate once a population draw, and average what has a closed form.
 
-    ``log_weight``, ``log_beta`` (design, rate, sample); ``interpolation`` (node, sample). ``ageing[:, 1]`` is the sum
-    of the activity times less the last, so that ``ageing[:, 0] - ageing[:, 1]`` is the last activity. Each user has a
-    stream of random numbers of its own, see :mod:`bayesdecay.model.streams`: ``keys`` (row, 3), ``state`` of ``rng``.
+    ``log_weight``, ``log_beta`` (design, rate, sample); ``interpolation`` (node, sample). ``next_day`` (rate,) is the
+    interest when a day ends as a part of that day's, 1 where activities are not ``whole_days``. Each user has a stream
+    of random numbers of its own, see :mod:`bayesdecay.model.streams`: ``keys`` (row, 3), ``state`` of ``rng``.
 
     Returns ``interest`` (row, sample) [per day] at the cutoff, ``rate`` (row, sample) [per day], the chance
     ``p_return`` (row, horizon) averaged over interest, rate and population, ``p_never`` (row,), and the number of
@@ -94,18 +111,17 @@ def draw_users(  # noqa: PLR0913, PLR0915 - population, statistics, horizons and
     columns = np.empty((5, n_samples), np.float32)
     shape, effective_age, age, top, norm = columns[0], columns[1], columns[2], columns[3], columns[4]
     level, drawn = np.empty(n_samples, np.float32), np.empty(n_samples, np.int32)
-    rates32, forever = rates.astype(np.float32), (1.0 / rates).astype(np.float32)
-    decayed = ((1.0 - np.exp(-rates * horizons.reshape(-1, 1))) / rates).astype(np.float32)
+    rates32, forever = rates.astype(np.float32), (next_day / rates).astype(np.float32)
+    decayed = (next_day * (1.0 - np.exp(-rates * horizons.reshape(-1, 1))) / rates).astype(np.float32)
     longest = -np.expm1(-rates * (horizons.max() if n_horizons > 0 else 0.0)) / rates
     first, faded = np.empty(n_samples), np.empty(n_samples)
     for u in range(n_rows):
         own_weight, own_beta, count = log_weight[design[u]], log_beta[design[u]], np.float32(n[u])
-        last = ageing[u, 0] - ageing[u, 1]
         begin(state, keys[u], rng)
         _uniform(rng, spare[:, u])
         for s in range(n_samples):
             shape[s] = alpha[s] + n[u]
-            effective_age[s] = T[u] - rho[s] * last
+            effective_age[s] = T[u] - rho[s] * last[u]
             age[s] = ageing[u, 0] - rho[s] * ageing[u, 1]
         _mix(interpolation, log_exposure[u], excess)
         _log_ratios(own_beta.ravel(), excess.ravel())
@@ -123,17 +139,18 @@ def draw_users(  # noqa: PLR0913, PLR0915 - population, statistics, horizons and
         p_never[u] = _p_silent(counted, counted_left, forever[low:high], shape)
         for s in range(n_samples):
             k = drawn[s]
-            first[s], faded[s] = -excess[k, s] - own_beta[k, s], -rates[k] * (T[u] - rho[s] * last)
+            first[s], faded[s] = -excess[k, s] - own_beta[k, s], -rates[k] * (T[u] - rho[s] * last[u])
         _exponentials(first, faded)
         for s in range(n_samples):
             k = drawn[s]
-            first[s] *= rng.standard_gamma(alpha[s] + n[u])
+            first[s] *= next_day[k] * rng.standard_gamma(alpha[s] + n[u])
             interest[u, s] = first[s] * faded[s]
             rate[u, s] = rates[k]
             if n_horizons > 0 and interest[u, s] > 0.0:
                 integral = interest[u, s] * longest[k]
                 restored = (1.0 - rho[s], T[u], first[s])
-                _count_activities(interest[u, s], rates[k], integral, restored, horizons, activities[u, s], rng)
+                told = activities[u, s]
+                _count_activities(interest[u, s], rates[k], integral, restored, horizons, told, whole_days, rng)
     return interest, rate, p_return, p_never, activities, spare
 
 
@@ -286,9 +303,12 @@ def _count_activities(
     restored: tuple[float, float, float],
     horizons: Floats,
     counts: Floats,
+    whole_days: bool,
     rng: np.random.Generator,
 ) -> None:
     """Simulate a user's activities after the cutoff, the first of them forced into the longest horizon.
+
+    Of ``whole_days`` at most one a day: after it the user is not seen again before the day's end.
 
     ``integral`` is that of the interest over the longest horizon, if nothing happens. ``restored`` is (1 - rho, T, I0):
     right after an activity at time t since acquisition the interest is
@@ -309,18 +329,22 @@ def _count_activities(
         for h in range(horizons.size):
             if time <= horizons[h]:
                 counts[h] += 1.0
+        if whole_days:
+            time = math.ceil(time)
         interest = initial * math.exp(-rate * slowness * (start + time))
         exposure = rng.standard_exponential()
 
 
 @_loop
-def count_activities(interest: Floats, rate: Floats, rho: Floats, length: float, rng: np.random.Generator) -> Floats:
-    """Simulate new users' numbers of activities within ``length`` [days] of their acquisition (row,)."""
+def count_activities(
+    interest: Floats, rate: Floats, rho: Floats, length: float, whole_days: bool, rng: np.random.Generator
+) -> Floats:
+    """Simulate new users' numbers of activities, or active days, within ``length`` [days] (row,)."""
     counts = np.zeros((interest.size, 1))
     horizons = np.array([length])
     for u in range(interest.size):
         expected = interest[u] * -math.expm1(-rate[u] * length) / rate[u]
         if rng.random() < -math.expm1(-expected):
             restored = (1.0 - rho[u], 0.0, interest[u])
-            _count_activities(interest[u], rate[u], expected, restored, horizons, counts[u], rng)
+            _count_activities(interest[u], rate[u], expected, restored, horizons, counts[u], whole_days, rng)
     return counts[:, 0]

@@ -61,6 +61,7 @@ class Population:
                 rates=constant["rate"].to_numpy(),
                 restorations=constant["restoration_node"].to_numpy(),
                 regular=regular,
+                clock=constant["rate"].attrs.get("clock", "instants"),  # fits of earlier versions know no other
             ),
             alpha=sample["alpha"].to_numpy(),
             sigma=sample["sigma_log_rate"].to_numpy(),

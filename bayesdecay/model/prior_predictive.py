@@ -20,8 +20,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bayesdecay import curves, names
+from bayesdecay.data.activities import check_activity
 from bayesdecay.model import kernel
 from bayesdecay.model.decay import DecayModel
+from bayesdecay.model.grid import DAYS, INSTANTS, log_next_day
 from bayesdecay.model.population import REGULARS
 from bayesdecay.units import Duration, days, duration_label
 
@@ -43,6 +45,7 @@ def prior_predictive(
     random_seed: int | None = None,
     horizon: Duration = "30d",
     observed: Duration = "90d",
+    activity: str = "day",
 ) -> pd.DataFrame:
     """Draw new users from the priors alone, each from a population of its own.
 
@@ -58,17 +61,20 @@ def prior_predictive(
         Window after the acquisition of the probability of a return.
     observed : duration
         Time after the acquisition over which activities are counted.
+    activity : {"day", "session", "event"}
+        What counts once; at most one a day is counted of days, unless the model has the clock of instants.
 
     Returns
     -------
     pandas.DataFrame
-        A row a user: ``half_life`` [days], ``interest_per_week`` right after the acquisition [activities per week],
-        ``p_return_30d``, ``p_never``, ``activities_90d`` [count, the acquisition not among them], ``restoration``.
+        A row a user: ``half_life`` [days], ``interest_per_week`` right after the acquisition, or after its day
+        [activities per week], ``p_return_30d``, ``p_never``, ``activities_90d`` [count, the acquisition not among
+        them], ``restoration``.
 
     Raises
     ------
     ValueError
-        If ``n`` is below 1, or a duration is zero.
+        If ``n`` is below 1, a duration is zero, or the unit of activity is unknown.
 
     Notes
     -----
@@ -80,6 +86,8 @@ def prior_predictive(
         raise ValueError(f"horizon and observed must be above zero, got {horizon!r} and {observed!r}")
     rng = np.random.default_rng(random_seed)
     rate, interest, rho = _users(model, n, rng)
+    clock = model.clock or (DAYS if check_activity(activity) == "day" else INSTANTS)
+    interest = np.maximum(interest * np.exp(log_next_day(rate, clock)), np.finfo(float).tiny)
     return pd.DataFrame(
         {
             names.HALF_LIFE: math.log(2.0) / rate,
@@ -87,7 +95,7 @@ def prior_predictive(
             names.per_horizon(names.P_RETURN, duration_label(horizon)): curves.p_return(interest, rate, days(horizon)),
             names.P_NEVER: np.exp(-interest / rate),
             names.per_horizon(names.ACTIVITIES, duration_label(observed)): kernel.count_activities(
-                interest, rate, rho, days(observed), rng
+                interest, rate, rho, days(observed), clock == DAYS, rng
             ).astype(np.int64),
             RESTORATION: rho,
         }

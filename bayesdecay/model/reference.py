@@ -12,6 +12,9 @@ holds the population's parameters under the same names as :class:`~bayesdecay.mo
     \log L_u &= \sum_{j=1}^n \big(\log I_u - r_u (t_j - \rho t_{j-1})\big)
         - \sum_{j=0}^n I_u e^{-r_u (1-\rho) t_j} \int_0^{t_{j+1} - t_j} e^{-r_u s} ds, \qquad t_0 = 0,\; t_{n+1} = T .
 
+Of whole days, with :math:`\Lambda_d = I_u e^{-r_u V(d)}`, it is :math:`\sum_j \log(1 - e^{-\Lambda_{t_j}})` less the
+sum of :math:`\Lambda_d` over the silent days; nothing is approximated here, as it is in :mod:`bayesdecay.model.days`.
+
 It is for teaching, for checking the marginal model, and as the ground for joint models; the marginal model says the
 same and takes a hundredth of the time.
 """
@@ -31,7 +34,9 @@ from numpy.typing import NDArray
 
 from bayesdecay import curves, names
 from bayesdecay.data.history import Block, History
+from bayesdecay.errors import unknown_name
 from bayesdecay.model.design import FitData
+from bayesdecay.model.grid import CLOCKS, DAYS, INSTANTS, clock_of, log_next_day
 from bayesdecay.model.posterior import Verdict, labelled, summary_table, verdict_of
 from bayesdecay.model.prior import DECAY_PRIORS, Prior, with_changes
 from bayesdecay.model.sampling import Sampling, draw_posterior
@@ -41,6 +46,8 @@ __all__ = ["MOST_USERS", "ReferenceFit", "ReferenceModel"]
 
 # Two variables a user: 5,000 users are 10,000 dimensions, an hour or so of sampling on a laptop.
 MOST_USERS = 5_000
+# Below this log(1 - e^-x) is log x - x/2 to 1e-13, and stays finite where the interest is less than a float can hold.
+_RARE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,20 +62,25 @@ class ReferenceModel:
         :math:`\kappa`, how the first interest moves with the decay rate; learned unless given, 0 for none.
     priors : mapping of str to Prior
         Priors that replace the defaults; the same as the marginal model's.
+    clock : {"instants", "days"}, optional
+        As in :class:`~bayesdecay.model.decay.DecayModel`.
 
     Raises
     ------
     ValueError
-        If the restoration lies outside [0, 1] or a prior's name is unknown.
+        If the restoration lies outside [0, 1], or a prior's name or the clock is unknown.
     """
 
     restoration: float | None = None
     coupling: float | None = None
     priors: Mapping[str, Prior] = field(default_factory=dict)
+    clock: str | None = None
 
     def __post_init__(self) -> None:
         if self.restoration is not None and not 0.0 <= self.restoration <= 1.0:
             raise ValueError(f"restoration must lie in [0, 1], got {self.restoration}")
+        if self.clock not in (None, *CLOCKS):
+            raise unknown_name("clock", self.clock, CLOCKS)
         with_changes(DECAY_PRIORS, self.priors)
 
     def build(self, history: History) -> pm.Model:
@@ -84,7 +96,7 @@ class ReferenceModel:
                 f"the reference model takes at most {MOST_USERS:,} users, got {len(history):,}; "
                 "fit DecayModel, which has the same posterior, or select fewer users"
             )
-        data = FitData.of(history, merged=False)
+        data, clock = FitData.of(history, merged=False), clock_of(history, self.clock)
         priors = with_changes(DECAY_PRIORS, self.priors)
         coords = {names.USER: data.block.user.to_pylist(), names.GROUP: data.groups, "covariate": data.standard.names}
         with pm.Model(coords={name: values for name, values in coords.items() if values}) as model:
@@ -102,7 +114,7 @@ class ReferenceModel:
             mean = pt.exp(mu_i + kappa * z)
             initial = pm.Gamma("initial_interest", alpha=alpha, beta=alpha / mean, dims=names.USER)
             # What was seen of them.
-            pm.Potential("loglik", log_likelihood(data.block, initial, rate, rho))
+            pm.Potential("loglik", log_likelihood(data.block, initial, rate, rho, clock=clock))
         return model
 
     def fit(
@@ -136,6 +148,7 @@ class ReferenceModel:
             "coupling": self.coupling,
             "priors": {name: asdict(prior) for name, prior in with_changes(DECAY_PRIORS, self.priors).items()},
             "activity": history.activity,
+            "clock": clock_of(history, self.clock),
             "at": str(history.at),
             "users": len(history),
         }
@@ -191,13 +204,13 @@ def _location(priors: Mapping[str, Prior], quantity: str, slope: str, data: FitD
     return location
 
 
-def log_likelihood(block: Block, initial: Any, rate: Any, rho: Any) -> Any:
+def log_likelihood(block: Block, initial: Any, rate: Any, rho: Any, *, clock: str = INSTANTS) -> Any:
     r"""Log-likelihood of all users' activities, given each one's initial interest and decay rate (user,) [per day].
 
     Notes
     -----
     The intensity at each activity, less the integral of the intensity over each gap between activities, the open gap
-    up to the cutoff included.
+    up to the cutoff included. Of days: the chance of each active one, and the interest of all others.
     """
     user, start, end = gaps(block)
     ends_in_activity = np.ones(user.size)
@@ -205,6 +218,11 @@ def log_likelihood(block: Block, initial: Any, rate: Any, rho: Any) -> Any:
     log_intensity = pt.log(initial)[user] - rate[user] * curves.effective_age(end, start, rho)
     interest = curves.interest_after(initial[user], rate[user], curves.effective_age(start, start, rho), xp=pt)
     expected = interest * curves.decayed_time(rate[user], end - start, xp=pt)
+    if clock == DAYS:
+        expected = expected * pt.exp(log_next_day(rate, clock, xp=pt))[user]
+        of_day = pt.exp(log_intensity)
+        chance = pt.switch(of_day < _RARE, log_intensity - 0.5 * of_day, pt.log(-pt.expm1(-of_day)))
+        return pt.sum(ends_in_activity * (chance + of_day)) - pt.sum(expected)
     return pt.sum(ends_in_activity * log_intensity) - pt.sum(expected)
 
 

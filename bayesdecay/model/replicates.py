@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from bayesdecay.data.history import History
 from bayesdecay.data.history_features import gaps
+from bayesdecay.model.grid import log_next_day
 from bayesdecay.model.population import Population
 
 __all__ = ["MOST", "Tally", "replicated", "tally"]
@@ -74,6 +75,7 @@ def replicated(
         design, mu = population.locations(block)
         for s in range(size):
             rate, interest = population.new_users(mu[:, design, s], s, rng)
+            interest *= np.exp(log_next_day(rate, population.grid.clock))
             restored = float(population.rho[s])
             _walk(interest, rate, restored, block.T, whole, gap_cuts, since_cuts, users[s], lengths[s], since[s], rng)
     return Tally(users=users, gaps=lengths, since=since)

@@ -34,7 +34,7 @@ from bayesdecay import curves, names, units
 from bayesdecay.data.history import Block, History, HistoryFile
 from bayesdecay.errors import DataError
 from bayesdecay.model import kernel, streams
-from bayesdecay.model.grid import Statistics
+from bayesdecay.model.grid import DAYS, Statistics
 from bayesdecay.model.population import Population
 from bayesdecay.model.scores import Forecast, ScoreOptions, Scores
 
@@ -238,8 +238,11 @@ def _draw(population: Population, block: Block, options: ScoreOptions, seed: str
         part.ageing,
         part.n,
         block.T,
+        block.last,
         design,
         grid.all_rates,
+        grid.next_day,
+        grid.clock == DAYS,
         np.array(list(options.windows.values())),
         streams.user_keys(block.user, seed),
         state,

@@ -12,6 +12,7 @@ from scipy import stats
 
 from bayesdecay.data.truth import Population as Truth
 from bayesdecay.errors import DataError, NotConvergedError
+from bayesdecay.model import decay as decay_module
 from bayesdecay.model.decay import DecayFit, DecayModel
 from bayesdecay.model.design import FitData
 from bayesdecay.model.grid import Grid
@@ -138,6 +139,15 @@ def test_fit_describes_itself(fit, history):
     assert told["activity"] == "event"
     assert pd.Timestamp(told["at"]) == history.at
     assert told["priors"]["rho"]["distribution"] == "Uniform"
+
+
+def test_a_grid_found_too_coarse_afterwards_is_made_finer_once(few, monkeypatch):
+    errors = iter([0.05, 0.002])
+    monkeypatch.setattr(decay_module, "grid_error", lambda *_, **__: next(errors))
+    model = DecayModel(restoration=0.6, coupling=0.4)
+    fit = model.fit(few, method="laplace", random_seed=1)
+    assert fit.verdict.grid_error == 0.002
+    assert fit.population(2, allow_unconverged=True).grid.rates.size >= 1.4 * model.grid(few).rates.size
 
 
 def test_build_names_every_dimension_and_samples_nothing(grouped):

@@ -27,7 +27,9 @@ HISTORIES = st.lists(st.floats(0.01, 30.0), min_size=0, max_size=8).map(lambda g
 def exposures(times, T, *, rates=RATES, restorations=(0.0, 0.3, 1.0)):
     """E (node, rate) of one user."""
     block = block_of([list(times)], [T])
-    return kernel.exposures(block.times, block.offsets, block.T, rates, np.array(restorations))[0]
+    return kernel.exposures(
+        block.times, block.offsets, block.T, rates, np.array(restorations), 1.0 / rates, np.zeros(block.times.size)
+    )[0]
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.35, 0.9, 1.0])
