@@ -63,8 +63,8 @@ def test_compiled_loop_takes_the_regulars_with_it():
     plain = grids.marginal_loglik(
         part, own.grid, log_weight[0, 0], log_beta[0, 0], alpha=SHOP.interest_shape, rho=SHOP.restoration
     )
-    order = np.arange(data.n_above.size)
-    found += np.sum(data.n_above * np.log(SHOP.interest_shape + order))
+    above = data.n_above(grid.clock)
+    found += np.sum(above * np.log(SHOP.interest_shape + np.arange(above.size)))
     assert found == pytest.approx(data.weight @ plain, rel=1e-6)
 
 
