@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -16,6 +17,7 @@ from bayesdecay.model import grid as grids
 from bayesdecay.model.design import Standard
 from bayesdecay.model.grid import Grid
 from bayesdecay.model.posterior import thinned
+from bayesdecay.model.shocks import SEED, SHOCKS, paths, segments
 
 __all__ = ["Population", "total_loglik"]
 
@@ -28,7 +30,8 @@ class Population:
     """Draws of the population parameters, times in days.
 
     ``alpha``, ``sigma``, ``kappa``, ``rho`` (sample,); ``location`` (2, sample, group): mu of log r and of log m, the
-    last group being one that the fit has not seen; ``slope`` (2, sample, covariate): delta and gamma.
+    last group being one that the fit has not seen; ``slope`` (2, sample, covariate): delta and gamma; ``path`` (sample,
+    week): factors on everybody's intensity in the weeks after ``fitted_at``, the cutoff of the fit, if it knows any.
     """
 
     grid: Grid
@@ -41,18 +44,22 @@ class Population:
     groups: tuple[str, ...]
     standard: Standard
     activity: str
+    path: Floats | None = None
+    fitted_at: pd.Timestamp | None = None
 
     @classmethod
     def of(cls, tree: xr.DataTree, *, draws: int | None = None) -> Population:
         """Take the draws from a fit's tree, at most ``draws`` of them, evenly spread over the chains."""
         posterior, constant = tree["posterior"].to_dataset(), tree["constant_data"].to_dataset()
         total = posterior.sizes[names.CHAIN] * posterior.sizes[names.DRAW]
-        sample = thinned(posterior, min(draws or total, total))
+        size = min(draws or total, total)
+        sample = thinned(posterior, size)
         groups = tuple(str(value) for value in constant["group"].to_numpy()) if "group" in constant else ()
         covariates = tuple(str(v) for v in constant["covariate"].to_numpy()) if "covariate" in constant else ()
         center, scale = ((constant[f"covariate_{part}"].to_numpy() if covariates else np.empty(0)) for part in _PARTS)
-        size = sample.sizes[names.SAMPLE]
         slopes = [sample[s].to_numpy() if covariates else np.empty((size, 0)) for s in ("delta", "gamma")]
+        model = json.loads(tree.attrs.get("model", "{}"))
+        shocks = tree[SHOCKS].to_dataset() if SHOCKS in tree else None
         return cls(
             grid=Grid(rates=constant["rate"].to_numpy(), restorations=constant["restoration_node"].to_numpy()),
             alpha=sample["alpha"].to_numpy(),
@@ -63,7 +70,9 @@ class Population:
             slope=np.stack(slopes),
             groups=groups,
             standard=Standard(names=covariates, center=center, scale=scale),
-            activity=json.loads(tree.attrs["model"])["activity"] if "model" in tree.attrs else "day",
+            activity=model.get("activity", "day"),
+            path=None if shocks is None else paths(thinned(shocks, size), int(shocks.attrs[SEED])),
+            fitted_at=pd.Timestamp(model["at"]) if "at" in model else None,
         )
 
     @property
@@ -73,16 +82,29 @@ class Population:
 
     def at(self, sample: int) -> Population:
         """Take one of the draws."""
-        one = slice(sample, sample + 1)
+        return self.take(np.array([sample]))
+
+    def take(self, samples: Integers) -> Population:
+        """Take some of the draws."""
         return replace(
             self,
-            alpha=self.alpha[one],
-            sigma=self.sigma[one],
-            kappa=self.kappa[one],
-            rho=self.rho[one],
-            location=self.location[:, one],
-            slope=self.slope[:, one],
+            alpha=self.alpha[samples],
+            sigma=self.sigma[samples],
+            kappa=self.kappa[samples],
+            rho=self.rho[samples],
+            location=self.location[:, samples],
+            slope=self.slope[:, samples],
+            path=None if self.path is None else self.path[samples],
         )
+
+    def shock(self, at: pd.Timestamp, ends: Floats) -> Floats:
+        """Mean factor (sample, horizon) on everybody's intensity between successive ends [days] after a cutoff.
+
+        The paths begin at the cutoff of the fit. At a later one time has passed in which nobody has looked.
+        """
+        if self.path is None or self.fitted_at is None:
+            return np.ones((self.size, ends.size))
+        return segments(self.path, max((at - self.fitted_at) / pd.Timedelta(days=1), 0.0), ends)
 
     def scoring_grid(self) -> Grid:
         """Grid with the same rates and just the restorations that the draws span."""

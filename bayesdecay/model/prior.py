@@ -120,6 +120,16 @@ DECAY_PRIORS: Mapping[str, Prior] = {
         parameters={"mu": 0.0, "sigma": 0.5},
         reason="one standard deviation of a covariate changes the first interest by less than a factor of two or so",
     ),
+    "sigma_walk": Prior(
+        distribution="LogNormal",
+        parameters={"mu": math.log(0.025), "sigma": 0.7},
+        reason="everybody's pace, which no user's past foretells, drifts by some 18 % a year, 90 % between 6 and 57 %",
+    ),
+    "sigma_week": Prior(
+        distribution="LogNormal",
+        parameters={"mu": math.log(0.05), "sigma": 0.8},
+        reason="a single week is some 5 % busier or quieter for all than those around it, 90 % between 1 and 19 %",
+    ),
 }
 
 

@@ -42,6 +42,9 @@ class ScoreOptions:
         Probability of the equal-tailed intervals.
     random_seed : int, optional
         The same seed gives the same scores.
+    shocks : bool
+        Whether what all users share and nobody foresees is in the forecasts; without it intervals of totals are far too
+        narrow.
 
     Raises
     ------
@@ -61,6 +64,7 @@ class ScoreOptions:
     floor: float | None = None
     ci_prob: float = 0.9
     random_seed: int | None = None
+    shocks: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "horizons", _lengths("horizons", self.horizons, zero=False))

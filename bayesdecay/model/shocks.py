@@ -1,0 +1,53 @@
+r"""What all users share after the cutoff: draws of factors on everybody's intensity, week by week.
+
+In: draws of how restless the shop is (:mod:`bayesdecay.model.pace_fit`). Out: a path of weekly factors for each draw,
+
+.. math::
+
+    c_w = \exp\Big(m_0 + \sigma_{walk} \sum_{v \le w} \epsilon_v + \sigma_{week}\,\eta_w
+        - \tfrac12 (\sigma_{walk}^2 w + \sigma_{week}^2)\Big)
+
+and its mean over any stretch of time. All users of a draw go the same path, in whatever batch they are scored.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+__all__ = ["SEED", "SHOCKS", "paths", "segments"]
+
+Floats = NDArray[np.float64]
+
+# The group of a fit's tree that the draws are kept in, and its attribute that the paths are drawn by.
+SHOCKS, SEED = "shocks", "seed"
+_WEEK = 7.0
+# Beyond five years the walk stands still; a forecast so far ahead rests on other assumptions.
+_MOST_WEEKS = 260
+
+
+def paths(sample: xr.Dataset, seed: int) -> Floats:
+    """Factors (sample, week) on everybody's intensity in the weeks after the cutoff of the fit, one path a draw.
+
+    What is not known yet has mean one, given the standard deviations; the level at the cutoff is known in part.
+    """
+    walk, week, level = (sample[name].to_numpy()[:, None] for name in ("sigma_walk", "sigma_week", "log_level"))
+    steps, own = np.random.default_rng(seed).standard_normal((2, walk.size, _MOST_WEEKS))
+    variance = np.square(walk) * np.arange(1, _MOST_WEEKS + 1) + np.square(week)
+    path: Floats = np.exp(level + walk * np.cumsum(steps, axis=1) + week * own - variance / 2.0)
+    return path
+
+
+def segments(path: Floats, start: float, ends: Floats) -> Floats:
+    """Mean factor (sample, segment) between successive ``ends`` [days after ``start``], the first from ``start`` on.
+
+    ``start`` lies so many days after the path's begin.
+    """
+    size = path.shape[1]
+    # The integral of the path at the border of each week; beyond the last week the factor stays as it is.
+    integral = np.concatenate([np.zeros((path.shape[0], 1)), np.cumsum(path, axis=1)], axis=1)
+    place = (start + np.concatenate([[0.0], ends])) / _WEEK
+    below = np.minimum(place.astype(np.int64), size - 1)
+    reached = integral[:, below] + (place - below) * path[:, below]
+    return np.asarray(np.diff(reached, axis=1) / np.diff(place))
