@@ -7,8 +7,8 @@ The law is the model's own, with the effective age :math:`V(t) = t - \rho L(t)`:
     I_0 \mid z \sim \mathrm{Gamma}(\alpha, \text{mean } e^{\mu_I[g] + x\gamma + \kappa z}), \quad
     \lambda(t) = c(t)\, I_0 e^{-r V(t)}
 
-where :math:`c(t)` is 1 but for a user with a coupon, within its window, and for a shop whose pace is not even. No user is looped over: all users advance to
-their next activity at once, in as many rounds as the busiest user has activities.
+where :math:`c(t)` is 1 but for a user with a coupon, within its window, and for a shop whose pace is not even. No user
+is looped over: all users advance to their next activity at once, in as many rounds as the busiest user has activities.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Simulation:
     end: pd.Timestamp
 
 
-def simulate(
+def simulate(  # noqa: PLR0913 - what a shop is, and how it is watched
     n_users: int,
     *,
     population: Population | None = None,

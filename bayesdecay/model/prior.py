@@ -122,13 +122,13 @@ DECAY_PRIORS: Mapping[str, Prior] = {
     ),
     "sigma_walk": Prior(
         distribution="LogNormal",
-        parameters={"mu": math.log(0.025), "sigma": 0.7},
-        reason="everybody's pace, which no user's past foretells, drifts by some 18 % a year, 90 % between 6 and 57 %",
+        parameters={"mu": math.log(0.02), "sigma": 0.7},
+        reason="the pace of all, which no user's past foretells, drifts by some 14 % a year, 90 % between 5 and 46 %",
     ),
     "sigma_week": Prior(
         distribution="LogNormal",
-        parameters={"mu": math.log(0.05), "sigma": 0.8},
-        reason="a single week is some 5 % busier or quieter for all than those around it, 90 % between 1 and 19 %",
+        parameters={"mu": math.log(0.1), "sigma": 0.7},
+        reason="a single week is some 10 % busier or quieter for all than those around it, 90 % between 3 and 32 %",
     ),
 }
 

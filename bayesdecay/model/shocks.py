@@ -4,10 +4,12 @@ In: draws of how restless the shop is (:mod:`bayesdecay.model.pace_fit`). Out: a
 
 .. math::
 
-    c_w = \exp\Big(m_0 + \sigma_{walk} \sum_{v \le w} \epsilon_v + \sigma_{week}\,\eta_w
+    c_w = \exp\Big(m_0 2^{-w/4} + \sigma_{walk} \sum_{v \le w} \epsilon_v + \sigma_{week}\,\eta_w
         - \tfrac12 (\sigma_{walk}^2 w + \sigma_{week}^2)\Big)
 
-and its mean over any stretch of time. All users of a draw go the same path, in whatever batch they are scored.
+and its mean over any stretch of time. The level :math:`m_0` at the cutoff is known in part; half of it has gone after
+four weeks. What comes anew stays, so that the walk is the wider the further one looks ahead: after a year by
+:math:`7 \sigma_{walk}`. All users of a draw go the same path, in whatever batch they are scored.
 """
 
 from __future__ import annotations
@@ -25,17 +27,22 @@ SHOCKS, SEED = "shocks", "seed"
 _WEEK = 7.0
 # Beyond five years the walk stands still; a forecast so far ahead rests on other assumptions.
 _MOST_WEEKS = 260
+# Weeks in which half of the known level goes. Of forecasts from 24 cutoffs of three logs, the level foretold a part of
+# the next four weeks' error and nothing of that of twelve: what is lasting the users' own pasts have told already.
+_FADING = 4.0
 
 
 def paths(sample: xr.Dataset, seed: int) -> Floats:
     """Factors (sample, week) on everybody's intensity in the weeks after the cutoff of the fit, one path a draw.
 
-    What is not known yet has mean one, given the standard deviations; the level at the cutoff is known in part.
+    What is not known yet has mean one, given the standard deviations.
     """
     walk, week, level = (sample[name].to_numpy()[:, None] for name in ("sigma_walk", "sigma_week", "log_level"))
     steps, own = np.random.default_rng(seed).standard_normal((2, walk.size, _MOST_WEEKS))
-    variance = np.square(walk) * np.arange(1, _MOST_WEEKS + 1) + np.square(week)
-    path: Floats = np.exp(level + walk * np.cumsum(steps, axis=1) + week * own - variance / 2.0)
+    weeks = np.arange(1, _MOST_WEEKS + 1)
+    variance = np.square(walk) * weeks + np.square(week)
+    known = level * 0.5 ** (weeks / _FADING)
+    path: Floats = np.exp(known + walk * np.cumsum(steps, axis=1) + week * own - variance / 2.0)
     return path
 
 
