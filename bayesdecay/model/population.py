@@ -11,13 +11,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesdecay import names
+from bayesdecay.data.calendar import Calendar
 from bayesdecay.data.history import Block
 from bayesdecay.errors import DataError
 from bayesdecay.model import grid as grids
 from bayesdecay.model.design import Standard
 from bayesdecay.model.grid import Grid
 from bayesdecay.model.posterior import thinned
-from bayesdecay.model.shocks import SEED, SHOCKS, paths, segments
+from bayesdecay.model.shocks import SEED, SHOCKS, paths, segments, with_calendar
 
 __all__ = ["Population", "total_loglik"]
 
@@ -97,14 +98,20 @@ class Population:
             path=None if self.path is None else self.path[samples],
         )
 
-    def shock(self, at: pd.Timestamp, ends: Floats) -> Floats:
+    def shock(self, at: pd.Timestamp, ends: Floats, *, shocks: bool = True, calendar: Calendar | None = None) -> Floats:
         """Mean factor (sample, horizon) on everybody's intensity between successive ends [days] after a cutoff.
 
         The paths begin at the cutoff of the fit. At a later one time has passed in which nobody has looked.
         """
-        if self.path is None or self.fitted_at is None:
-            return np.ones((self.size, ends.size))
-        return segments(self.path, max((at - self.fitted_at) / pd.Timedelta(days=1), 0.0), ends)
+        path, since = np.ones((self.size, 1)), 0.0
+        if shocks and self.path is not None and self.fitted_at is not None:
+            path, since = self.path, max((at - self.fitted_at) / pd.Timedelta(days=1), 0.0)
+        if calendar is None:
+            return segments(path, since, ends)
+        today = at.normalize()
+        passed = (at - today) / pd.Timedelta(days=1)
+        length = passed + ends.max(initial=0.0)
+        return segments(with_calendar(path, since - passed, calendar, today, length), passed, ends, width=1.0)
 
     def scoring_grid(self) -> Grid:
         """Grid with the same rates and just the restorations that the draws span."""

@@ -32,6 +32,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesdecay import curves, names, units
+from bayesdecay.data.calendar import Calendar
 from bayesdecay.data.history import Block, History, HistoryFile
 from bayesdecay.errors import DataError
 from bayesdecay.model import kernel, streams
@@ -149,10 +150,11 @@ def forecast_counts(
     length: units.Duration,
     *,
     shocks: bool = True,
+    calendar: Calendar | None = None,
     random_seed: int | None = None,
 ) -> Forecast:
     """Predictive distribution of every user's number of activities within ``length`` after the cutoff, as in "90d"."""
-    options = ScoreOptions(horizons={"forecast": length}, random_seed=random_seed, shocks=shocks)
+    options = ScoreOptions(horizons={"forecast": length}, random_seed=random_seed, shocks=shocks, calendar=calendar)
 
     def forecast(draws: UserDraws) -> tuple[Floats, Floats]:
         chance = draws.chance[:, :, 0]
@@ -175,10 +177,11 @@ def forecast_totals(
     lengths: units.Durations,
     *,
     shocks: bool = True,
+    calendar: Calendar | None = None,
     random_seed: int | None = None,
 ) -> Floats:
     """Draws (sample, length) of the number of activities of all users together within each length after the cutoff."""
-    options = ScoreOptions(horizons=lengths, random_seed=random_seed, shocks=shocks)
+    options = ScoreOptions(horizons=lengths, random_seed=random_seed, shocks=shocks, calendar=calendar)
 
     def total(draws: UserDraws) -> Floats:
         return _summed(draws, draws.chance.max(axis=2))
@@ -245,7 +248,7 @@ class _Future:
     @classmethod
     def of(cls, population: Population, at: pd.Timestamp, options: ScoreOptions) -> _Future:
         ends, place = np.unique(np.array(list(options.windows.values()), dtype=float), return_inverse=True)
-        shock = population.shock(at, ends) if options.shocks else np.ones((population.size, ends.size))
+        shock = population.shock(at, ends, shocks=options.shocks, calendar=options.calendar)
         return cls(ends=ends, shock=np.ascontiguousarray(shock), place=place)
 
 

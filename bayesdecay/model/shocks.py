@@ -14,11 +14,16 @@ four weeks. What comes anew stays, so that the walk is the wider the further one
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-__all__ = ["SEED", "SHOCKS", "paths", "segments"]
+from bayesdecay.data.calendar import Calendar
+
+__all__ = ["SEED", "SHOCKS", "paths", "segments", "with_calendar"]
 
 Floats = NDArray[np.float64]
 
@@ -30,6 +35,7 @@ _MOST_WEEKS = 260
 # Weeks in which half of the known level goes. Of forecasts from 24 cutoffs of three logs, the level foretold a part of
 # the next four weeks' error and nothing of that of twelve: what is lasting the users' own pasts have told already.
 _FADING = 4.0
+_YEAR, _MOST_DAYS = 365, 1_820
 
 
 def paths(sample: xr.Dataset, seed: int) -> Floats:
@@ -46,15 +52,27 @@ def paths(sample: xr.Dataset, seed: int) -> Floats:
     return path
 
 
-def segments(path: Floats, start: float, ends: Floats) -> Floats:
+def segments(path: Floats, start: float, ends: Floats, *, width: float = _WEEK) -> Floats:
     """Mean factor (sample, segment) between successive ``ends`` [days after ``start``], the first from ``start`` on.
 
-    ``start`` lies so many days after the path's begin.
+    ``start`` lies so many days after the begin of a path whose factors hold for ``width`` days each.
     """
     size = path.shape[1]
     # The integral of the path at the border of each week; beyond the last week the factor stays as it is.
     integral = np.concatenate([np.zeros((path.shape[0], 1)), np.cumsum(path, axis=1)], axis=1)
-    place = (start + np.concatenate([[0.0], ends])) / _WEEK
+    place = (start + np.concatenate([[0.0], ends])) / width
     below = np.minimum(place.astype(np.int64), size - 1)
     reached = integral[:, below] + (place - below) * path[:, below]
     return np.asarray(np.diff(reached, axis=1) / np.diff(place))
+
+
+def with_calendar(path: Floats, start: float, calendar: Calendar, day: pd.Timestamp, length: float) -> Floats:
+    """Factors (sample, day) for a ``length`` [days] from a ``day`` on, the calendar's in them.
+
+    The day lies ``start`` [days] after the path's begin. After five years the calendar's last year counts by its mean.
+    """
+    size = min(math.ceil(length) + 1, _MOST_DAYS)
+    known = calendar.daily(day, size)
+    week = np.clip((start + np.arange(size)) / _WEEK, 0, path.shape[1] - 1).astype(np.int64)
+    found = known * path[:, week]
+    return np.concatenate([found, known[-_YEAR:].mean() * path[:, week[-1:]]], axis=1)

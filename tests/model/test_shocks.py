@@ -12,6 +12,7 @@ import xarray as xr
 from scipy.integrate import quad
 
 from bayesdecay import curves
+from bayesdecay.data.calendar import Calendar
 from bayesdecay.data.truth import Population as Truth
 from bayesdecay.model import kernel
 from bayesdecay.model.decay import DecayFit
@@ -153,3 +154,26 @@ def test_a_file_from_before_knows_none(fit, tmp_path, few):
     read = DecayFit(idata=read_tree(write_tree(old, tmp_path / "old.nc")))
     assert read.population(10).path is None
     assert len(read.score(few, options=ScoreOptions(random_seed=1))) == len(few)
+
+
+def test_a_calendar_counts_by_its_mean(few):
+    calendar = Calendar(factors={"2024-07-01": 5.0, "2024-07-03/2024-07-04": 0.0})
+    population = population_at(SHOP, draws=2)
+    assert few.at == pd.Timestamp("2024-06-28 23:59:59.999999")
+    # The 29th and 30th; the first four days of July; ten days more.
+    found = population.shock(few.at, np.array([2.0, 6.0, 16.0]), calendar=calendar)
+    np.testing.assert_allclose(found, [[1.0, 1.5, 1.0]] * 2, rtol=1e-6)
+    shaken = with_path(population, [2.0, 3.0], few.at)
+    both = shaken.shock(few.at, np.array([2.0, 6.0, 7.0, 16.0]), calendar=calendar)
+    np.testing.assert_allclose(both, [[2.0, 3.0, 2.0, 3.0]] * 2, rtol=1e-6)
+    np.testing.assert_allclose(shaken.shock(few.at, np.array([6.0]), shocks=False, calendar=calendar), 4 / 3, rtol=1e-6)
+    closed = population.shock(few.at, np.array([10.0, 4_000.0]), calendar=Calendar(factors={"monday": 0.0}))
+    np.testing.assert_allclose(closed, [[0.8, 6 / 7]] * 2, atol=1e-3)
+
+
+def test_a_closed_shop_sees_nobody(few):
+    closed = Calendar(factors={"2024-06-29/2024-07-28": 0.0})
+    options = ScoreOptions(horizons=["30d", "60d"], calendar=closed, random_seed=1)
+    found = score(population_at(SHOP, draws=40), few, options).to_pandas()
+    assert found["activities_30d_upper"].max() == 0.0
+    assert found["p_return_30d"].max() < 1e-6 < found["p_return_60d"].min()
