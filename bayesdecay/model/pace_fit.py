@@ -70,7 +70,7 @@ def fit_pace(pace: Pace, priors: Mapping[str, Prior]) -> PaceFit:
     walk, week = (grid.ravel() for grid in np.meshgrid(walk, week, indexing="ij"))
     some = np.flatnonzero(pace.expected > _LEAST_OF_BUSIEST * pace.expected.max(initial=0.0))
     seen, expected, weeks = pace.seen[some], pace.expected[some], pace.length / _WEEK
-    unit = weeks * _centred_walk(some + 1.0, expected)
+    unit = weeks * _centred_walk(1.0 + some.astype(np.float64), expected)
     covariance = np.square(walk)[:, None, None] * unit
     noise = np.square(week)[:, None] / weeks * np.ones(seen.size)
     loglik, level, spread = _laplace(covariance, noise, seen, expected)

@@ -122,8 +122,8 @@ DECAY_PRIORS: Mapping[str, Prior] = {
     ),
     "sigma_walk": Prior(
         distribution="LogNormal",
-        parameters={"mu": math.log(0.02), "sigma": 0.7},
-        reason="the pace of all, which no user's past foretells, drifts by some 14 % a year, 90 % between 5 and 46 %",
+        parameters={"mu": math.log(0.025), "sigma": 0.7},
+        reason="the pace of all, which no user's past foretells, drifts by some 18 % a year, 90 % between 6 and 57 %",
     ),
     "sigma_week": Prior(
         distribution="LogNormal",
