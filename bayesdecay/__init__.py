@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayesdecay.data.balance import Balance as Balance
+    from bayesdecay.data.calendar import Calendar as Calendar
     from bayesdecay.data.combining import combine as combine
     from bayesdecay.data.datasets import load_cdnow as load_cdnow
     from bayesdecay.data.events import Events as Events
@@ -123,6 +124,7 @@ _ROOM = {
     "read_events": "data.events",
     "Events": "data.events",
     "Resources": "data.resources",
+    "Calendar": "data.calendar",
     "summarize": "data.history",
     "summarize_to": "data.history",
     "summarize_times": "data.history_times",

@@ -7,14 +7,15 @@ The law is the model's own, with the effective age :math:`V(t) = t - \rho L(t)`:
     I_0 \mid z \sim \mathrm{Gamma}(\alpha, \text{mean } e^{\mu_I[g] + x\gamma + \kappa z}), \quad
     \lambda(t) = c(t)\, I_0 e^{-r V(t)}
 
-where :math:`c(t)` is 1 but for a user with a coupon, within its window. No user is looped over: all users advance to
-their next activity at once, in as many rounds as the busiest user has activities.
+where :math:`c(t)` is 1 but for a user with a coupon, within its window, and for a shop whose pace is not even. No user
+is looped over: all users advance to their next activity at once, in as many rounds as the busiest user has activities.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,11 +60,12 @@ class Simulation:
     end: pd.Timestamp
 
 
-def simulate(
+def simulate(  # noqa: PLR0913 - what a shop is, and how it is watched
     n_users: int,
     *,
     population: Population | None = None,
     coupon: Coupon | None = None,
+    pace: Sequence[float] = (),
     start: str | dt.date | pd.Timestamp = "2024-01-01",
     acquired_within: Duration = "90d",
     observed: Duration = "270d",
@@ -80,6 +82,8 @@ def simulate(
         What users are drawn from; by default a shop whose users' interest halves in a month.
     coupon : Coupon, optional
         A randomised treatment.
+    pace : sequence of float
+        Factors on everybody's interest, a week each from the start; one after the last. Not together with a coupon.
     start : date or text
         The instant at which the log begins.
     acquired_within : duration
@@ -100,7 +104,8 @@ def simulate(
     TypeError
         If the number of users is not a whole number.
     ValueError
-        If the log would be empty, end before the last acquisition, or not see the coupon's whole window.
+        If the log would be empty, end before the last acquisition, or not see the coupon's whole window; or a factor of
+        the pace is not above zero, or comes with a coupon.
 
     Examples
     --------
@@ -112,11 +117,14 @@ def simulate(
     population = population or Population()
     begin, span, width = pd.Timestamp(start), days(observed), days(acquired_within)
     _check_plan(n_users, span, width, resolution)
+    _check_pace(pace, coupon)
     rng = np.random.default_rng(random_seed)
     users = _draw_users(n_users, population, rng)
     walk = _Walk(users, population.restoration, acquired=width * rng.random(n_users), rng=rng)
     if coupon is not None:
         _hand_out(coupon, walk, users, begin, span)
+    for week, factor in enumerate(pace):
+        walk.advance(min(7.0 * (week + 1), span), factor)
     walk.advance(span)
     users.insert(1, names.FIRST, _instants(begin, walk.acquired))
     users[names.INTEREST] = walk.interest(span)
@@ -141,6 +149,13 @@ def _check_plan(n_users: int, span: float, width: float, resolution: str) -> Non
         raise ValueError(
             f"the log is observed for {span:g} days and users are acquired within {width:g}; let it be observed longer"
         )
+
+
+def _check_pace(pace: Sequence[float], coupon: Coupon | None) -> None:
+    if not all(math.isfinite(factor) and factor > 0.0 for factor in pace):
+        raise ValueError(f"the factors of a pace must be finite and above zero, got {list(pace)}")
+    if len(pace) and coupon is not None:
+        raise ValueError("what a coupon does is known only at an even pace; leave out pace= or coupon=")
 
 
 def _draw_users(n_users: int, population: Population, rng: np.random.Generator) -> pd.DataFrame:

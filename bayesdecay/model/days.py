@@ -47,13 +47,13 @@ _loop = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_loop
-def weighed_days(times: Floats, offsets: Integers, T: Floats) -> tuple[Floats, Floats, Floats]:
-    """Weigh active days: ``n`` (row,), ``ageing`` (row, 2) [days] and ``taken`` (activity,).
+def weighed_days(times: Floats, offsets: Integers, T: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Weigh active days: ``n`` (row,), ``ageing`` (row, 2) [days], ``taken`` and ``counted`` (activity,).
 
-    The first two as in :class:`~bayesdecay.model.grid.Statistics`, each day counting a; ``taken`` is 1 - b, the part of
+    The first two as in :class:`~bayesdecay.model.grid.Statistics`; ``counted`` is a, and ``taken`` is 1 - b, the part of
     a day's exposure that is not counted.
     """
-    n, ageing, taken = np.zeros(T.size), np.zeros((T.size, 2)), np.empty(times.size)
+    n, ageing, taken, counted = np.zeros(T.size), np.zeros((T.size, 2)), np.empty(times.size), np.empty(times.size)
     for u in range(T.size):
         start, stop = offsets[u], offsets[u + 1]
         if start == stop:
@@ -63,12 +63,12 @@ def weighed_days(times: Floats, offsets: Integers, T: Floats) -> tuple[Floats, F
         scale, before = n[u] / total, 0.0
         for j in range(start, stop):
             x = taken[j]
-            count = scale * _count(x)
+            count = counted[j] = scale * _count(x)
             ageing[u, 0] += count * times[j]
             ageing[u, 1] += count * before
             taken[j] = 1.0 - (count / x - 1.0 / math.expm1(x))
             before = times[j]
-    return n, ageing, taken
+    return n, ageing, taken, counted
 
 
 @_loop

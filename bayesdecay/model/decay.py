@@ -30,6 +30,7 @@ import pytensor.tensor as pt
 import xarray as xr
 from pytensor.compile.sharedvalue import shared
 
+from bayesdecay import names
 from bayesdecay.data.history import History, SparkHistory
 from bayesdecay.errors import unknown_name
 from bayesdecay.model import grid as grids
@@ -39,11 +40,14 @@ from bayesdecay.model.fineness import fine_enough, grid_error, trimmed
 from bayesdecay.model.fused import FusedLogLikelihood
 from bayesdecay.model.grid import Grid
 from bayesdecay.model.laplace import LEAST_PROPOSALS, draw_laplace
+from bayesdecay.model.pace import pace_of
+from bayesdecay.model.pace_fit import draw_shocks, fit_pace
 from bayesdecay.model.population import REGULARS, Population
 from bayesdecay.model.posterior import GRID_TOLERANCE, Verdict, labelled, summary_table, verdict_of, write_tree
 from bayesdecay.model.prior import DECAY_PRIORS, REGULAR_PRIORS, Prior, priors_table, with_changes
 from bayesdecay.model.sampling import Sampling, draw_posterior
 from bayesdecay.model.scoring import ScoreOptions, Scores, score
+from bayesdecay.model.shocks import SHOCKS
 from bayesdecay.model.spark_scoring import score_on_spark
 from bayesdecay.model.variables import pooled, variable
 from bayesdecay.model.whitening import Whitening
@@ -54,6 +58,8 @@ METHODS = ("nuts", "laplace", "auto")
 # Draws that the grid is checked at. Of many users' narrow posterior one is like the other, and each takes a pass.
 _CHECKED_DRAWS, _CHECKED_DRAWS_LARGE, _MANY_USERS = 4, 1, 100_000
 _FIRST_DRAWS = 100
+# Draws that what was expected week by week is averaged over, at most.
+_PACE_DRAWS = 8
 # Rows of a first look, which finds the mode and the grid; of twice as many or less, all are looked at.
 _LOOKED_AT = 20_000
 # Part of the tolerance of the grid that is used up beforehand. What some rows say of the error of all is rough: of a
@@ -230,8 +236,18 @@ class DecayModel:
             tree["posterior"][name].attrs["fixed"] = int(fixed is not None)
         if keep_training_data:
             tree["training_data"] = xr.DataTree(_training_data(data))
+        tree[SHOCKS] = xr.DataTree(self._shocks(tree, history, random_seed))
         verdict = Verdict.of(tree, grid_error=error)
         return DecayFit(idata=labelled(tree, kind=DecayFit.KIND, model=_description(self, history), verdict=verdict))
+
+    def _shocks(self, tree: xr.DataTree, history: History, random_seed: int | None) -> xr.Dataset:
+        """Draw what the log says of the pace of all users together, a draw beside each of the posterior's."""
+        pace = pace_of(Population.of(tree, draws=_PACE_DRAWS), history)
+        found = fit_pace(pace, self.priors_in_force())
+        sizes = tree["posterior"].sizes
+        # Other random numbers than the sampler's.
+        rng = np.random.default_rng(None if random_seed is None else [random_seed, 1])
+        return draw_shocks(found, (sizes[names.CHAIN], sizes[names.DRAW]), rng)
 
     def _looked_at(self, data: FitData, grid: Grid, *, narrow: bool) -> tuple[pm.Model, Grid, Density, Whitening]:
         """Find a grid that is fine enough and where the posterior lies; of many users, from a look at some first."""
@@ -317,7 +333,8 @@ class DecayFit:
     Parameters
     ----------
     idata : xarray.DataTree
-        Groups ``posterior`` (chain, draw), ``sample_stats``, ``constant_data`` (grid, groups, covariates).
+        Groups ``posterior`` (chain, draw), ``sample_stats``, ``constant_data`` (grid, groups, covariates), ``shocks``
+        (chain, draw): how restless the pace of all users together is, and where it stands at the cutoff.
     """
 
     idata: xr.DataTree

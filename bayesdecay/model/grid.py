@@ -222,7 +222,7 @@ def activities(block: Block, clock: str) -> Floats:
 def _counted(block: Block, clock: str) -> tuple[Floats, Floats, Floats]:
     """``n`` and ``ageing`` of :class:`Statistics`, and what activities take from the exposure (activity,) [days]."""
     if clock == DAYS:
-        return weighed_days(block.times, block.offsets, block.T)
+        return weighed_days(block.times, block.offsets, block.T)[:3]
     ageing = np.column_stack([block.sum_times, block.sum_times - block.last])
     return block.n.astype(np.float64), ageing, np.zeros(block.times.size)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bayesdecay.model.streams import begin
 from bayesdecay.model.vector_math import exp, exp32, log1p32, softplus32
 
-__all__ = ["count_activities", "draw_users", "exponentiate", "exposures"]
+__all__ = ["count_activities", "draw_users", "exponentiate", "exposures", "shocked_time"]
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -71,7 +71,7 @@ def exposures(
 
 
 @_loop
-def draw_users(  # noqa: PLR0913, PLR0915 - population, statistics, horizons and random streams of one pass
+def draw_users(  # noqa: C901, PLR0913, PLR0915 - population, statistics, horizons and random streams of one pass
     log_weight: Singles,
     log_beta: Singles,
     alpha: Floats,
@@ -86,34 +86,40 @@ def draw_users(  # noqa: PLR0913, PLR0915 - population, statistics, horizons and
     rates: Floats,
     next_day: Floats,
     whole_days: bool,
-    horizons: Floats,
+    ends: Floats,
+    shock: Floats,
     keys: NDArray[np.uint64],
     state: NDArray[np.uint64],
     rng: np.random.Generator,
-) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]:
+) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats, Floats]:
     """Draw each user's interest and decay rate once a population draw, and average what has a closed form.
 
     ``log_weight``, ``log_beta`` (design, rate, sample); ``interpolation`` (node, sample). ``next_day`` (rate,) is the
-    interest when a day ends as a part of that day's, 1 where activities are not ``whole_days``. Each user has a stream
-    of random numbers of its own, see :mod:`bayesdecay.model.streams`: ``keys`` (row, 3), ``state`` of ``rng``.
+    interest when a day ends as a part of that day's, 1 where activities are not ``whole_days``. The ``ends`` (horizon,)
+    rise, and ``shock`` (sample, horizon) is the factor on everybody's intensity from the end before to each. A user
+    has a stream of random numbers of its own, see :mod:`bayesdecay.model.streams`: ``keys`` (row, 3), ``state`` of
+    ``rng``.
 
-    Returns ``interest`` (row, sample) [per day] at the cutoff, ``rate`` (row, sample) [per day], the chance
-    ``p_return`` (row, horizon) averaged over interest, rate and population, ``p_never`` (row,), and the number of
-    activities within each horizon, ``activities`` (row, sample, horizon), given that the longest horizon sees one; and
-    two more random numbers a draw, uniform on [0, 1), ``spare`` (2, row, sample).
+    Returns ``interest`` (row, sample) [per day] at the cutoff, shocks left out, ``rate`` (row, sample) [per day], the
+    chance ``p_return`` (row, horizon) averaged over interest, rate and population, ``p_never`` (row,), shocks left out,
+    the chance of each draw, ``chance`` (row, sample, horizon), and the number of activities within each horizon,
+    ``activities`` (row, sample, horizon), given that the longest horizon sees one; and two more random numbers a draw,
+    uniform on [0, 1), ``spare`` (2, row, sample).
     """
-    n_rows, n_samples, n_rates, n_horizons = n.size, alpha.size, rates.size, horizons.size
+    n_rows, n_samples, n_rates, n_horizons = n.size, alpha.size, rates.size, ends.size
     interest, rate = np.empty((n_rows, n_samples)), np.empty((n_rows, n_samples))
     p_return, p_never = np.zeros((n_rows, n_horizons)), np.zeros(n_rows)
-    activities, spare = np.zeros((n_rows, n_samples, n_horizons)), np.empty((2, n_rows, n_samples))
+    chance, activities = np.empty((n_rows, n_samples, n_horizons)), np.zeros((n_rows, n_samples, n_horizons))
+    spare = np.empty((2, n_rows, n_samples))
     tables = np.empty((3, n_rates, n_samples), np.float32)
     excess, term, left = tables[0], tables[1], tables[2]
     columns = np.empty((5, n_samples), np.float32)
     shape, effective_age, age, top, norm = columns[0], columns[1], columns[2], columns[3], columns[4]
     level, drawn = np.empty(n_samples, np.float32), np.empty(n_samples, np.int32)
-    rates32, forever = rates.astype(np.float32), (next_day / rates).astype(np.float32)
-    decayed = (next_day * (1.0 - np.exp(-rates * horizons.reshape(-1, 1))) / rates).astype(np.float32)
-    longest = -np.expm1(-rates * (horizons.max() if n_horizons > 0 else 0.0)) / rates
+    rates32 = rates.astype(np.float32)
+    forever = np.repeat((next_day / rates).astype(np.float32), n_samples).reshape(n_rates, n_samples)
+    decayed = shocked_time(rates, ends, shock)
+    decayed32 = (decayed * next_day.reshape(-1, 1)).astype(np.float32)
     first, faded = np.empty(n_samples), np.empty(n_samples)
     for u in range(n_rows):
         own_weight, own_beta, count = log_weight[design[u]], log_beta[design[u]], np.float32(n[u])
@@ -135,7 +141,7 @@ def draw_users(  # noqa: PLR0913, PLR0915 - population, statistics, horizons and
         counted, counted_left = term[low:high], left[low:high]
         _left(rates32[low:high], effective_age, own_beta[low:high], excess[low:high], counted_left)
         for h in range(n_horizons):
-            p_return[u, h] = _p_return(counted, counted_left, decayed[h, low:high], shape)
+            p_return[u, h] = _p_return(counted, counted_left, decayed32[h, low:high], shape)
         p_never[u] = _p_silent(counted, counted_left, forever[low:high], shape)
         for s in range(n_samples):
             k = drawn[s]
@@ -146,12 +152,14 @@ def draw_users(  # noqa: PLR0913, PLR0915 - population, statistics, horizons and
             first[s] *= next_day[k] * rng.standard_gamma(alpha[s] + n[u])
             interest[u, s] = first[s] * faded[s]
             rate[u, s] = rates[k]
+            for h in range(n_horizons):
+                chance[u, s, h] = -math.expm1(-interest[u, s] * decayed[h, k, s])
             if n_horizons > 0 and interest[u, s] > 0.0:
-                integral = interest[u, s] * longest[k]
+                integral = interest[u, s] * decayed[n_horizons - 1, k, s]
                 restored = (1.0 - rho[s], T[u], first[s])
-                told = activities[u, s]
-                _count_activities(interest[u, s], rates[k], integral, restored, horizons, told, whole_days, rng)
-    return interest, rate, p_return, p_never, activities, spare
+                future, told = (ends, shock[s]), activities[u, s]
+                _count_activities(interest[u, s], rates[k], integral, restored, future, told, whole_days, rng)
+    return interest, rate, p_return, p_never, chance, activities, spare
 
 
 # The steps of a user, all draws of the population side by side. Each loop writes one or two arrays: with more, the
@@ -275,7 +283,7 @@ def _p_return(share: Singles, left: Singles, decayed: Singles, shape: Singles) -
     for k in range(share.shape[0]):
         own = _ZERO
         for s in range(share.shape[1]):
-            exponent = shape[s] * log1p32(left[k, s] * decayed[k])
+            exponent = shape[s] * log1p32(left[k, s] * decayed[k, s])
             # Where next to nothing is expected, the difference 1 - e^-x would lose its digits.
             rare = exponent * (_ONE - exponent * (_HALF - exponent * _SIXTH))
             own += share[k, s] * (rare if exponent < _RARE else _ONE - exp32(-exponent))
@@ -290,9 +298,23 @@ def _p_silent(share: Singles, left: Singles, decayed: Singles, shape: Singles) -
     for k in range(share.shape[0]):
         own = _ZERO
         for s in range(share.shape[1]):
-            own += share[k, s] * exp32(-shape[s] * log1p32(left[k, s] * decayed[k]))
+            own += share[k, s] * exp32(-shape[s] * log1p32(left[k, s] * decayed[k, s]))
         total += float(own)
     return total
+
+
+@_loop
+def shocked_time(rates: Floats, ends: Floats, shock: Floats) -> Floats:
+    """Integral of what is left of the interest times the shock, from the cutoff to each end (horizon, rate, sample)."""
+    out = np.empty((ends.size, rates.size, shock.shape[0]))
+    for k in range(rates.size):
+        start, left = 0.0, 1.0
+        for h in range(ends.size):
+            gone = left * -math.expm1(-rates[k] * (ends[h] - start))
+            for s in range(shock.shape[0]):
+                out[h, k, s] = (out[h - 1, k, s] if h > 0 else 0.0) + shock[s, h] * gone / rates[k]
+            start, left = ends[h], left - gone
+    return out
 
 
 @_loop
@@ -301,7 +323,7 @@ def _count_activities(
     rate: float,
     integral: float,
     restored: tuple[float, float, float],
-    horizons: Floats,
+    future: tuple[Floats, Floats],
     counts: Floats,
     whole_days: bool,
     rng: np.random.Generator,
@@ -310,24 +332,20 @@ def _count_activities(
 
     Of ``whole_days`` at most one a day: after it the user is not seen again before the day's end.
 
-    ``integral`` is that of the interest over the longest horizon, if nothing happens. ``restored`` is (1 - rho, T, I0):
-    right after an activity at time t since acquisition the interest is
-    I0 exp(-r (1 - rho) t).
+    ``integral`` is that of the intensity over the longest horizon, if nothing happens. ``restored`` is (1 - rho, T,
+    I0): right after an activity at time t since acquisition the interest is I0 exp(-r (1 - rho) t). ``future`` holds
+    the rising ends of the horizons and the shocks between them.
     """
     slowness, start, initial = restored
-    end = horizons.max()
+    ends, shock = future
     time = 0.0
     exposure = -math.log1p(-rng.random() * -math.expm1(-integral))
     while True:
-        # Not 1 - gone: with a busy user who hardly fades the difference would be 1, and time would stand still.
-        gone = exposure * rate / interest
-        if gone >= 1.0:
+        time = _time_of(exposure, interest, rate, time, ends, shock)
+        if time > ends[-1]:
             return
-        time -= math.log1p(-gone) / rate
-        if time > end:
-            return
-        for h in range(horizons.size):
-            if time <= horizons[h]:
+        for h in range(ends.size):
+            if time <= ends[h]:
                 counts[h] += 1.0
         if whole_days:
             time = math.ceil(time)
@@ -336,15 +354,34 @@ def _count_activities(
 
 
 @_loop
+def _time_of(exposure: float, interest: float, rate: float, now: float, ends: Floats, shock: Floats) -> float:
+    """Time after the cutoff at which the intensity, integrated from ``now`` on, reaches ``exposure``; or infinity.
+
+    ``interest`` is the one at ``now``; between two ends the intensity is the interest times the shock.
+    """
+    for h in range(ends.size):
+        if now < ends[h]:
+            level = interest * shock[h]
+            # Not 1 - gone: with a busy user who hardly fades the difference would be 1, and time would stand still.
+            gone = exposure * rate / level if level > 0.0 else 1.0
+            time = now - math.log1p(-gone) / rate if gone < 1.0 else math.inf
+            if time <= ends[h]:
+                return time
+            faded = -math.expm1(-rate * (ends[h] - now))
+            exposure, interest, now = max(exposure - level * faded / rate, 0.0), interest - interest * faded, ends[h]
+    return math.inf
+
+
+@_loop
 def count_activities(
     interest: Floats, rate: Floats, rho: Floats, length: float, whole_days: bool, rng: np.random.Generator
 ) -> Floats:
     """Simulate new users' numbers of activities, or active days, within ``length`` [days] (row,)."""
     counts = np.zeros((interest.size, 1))
-    horizons = np.array([length])
+    future = (np.array([length]), np.ones(1))
     for u in range(interest.size):
         expected = interest[u] * -math.expm1(-rate[u] * length) / rate[u]
         if rng.random() < -math.expm1(-expected):
             restored = (1.0 - rho[u], 0.0, interest[u])
-            _count_activities(interest[u], rate[u], expected, restored, horizons, counts[u], whole_days, rng)
+            _count_activities(interest[u], rate[u], expected, restored, future, counts[u], whole_days, rng)
     return counts[:, 0]

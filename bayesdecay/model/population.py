@@ -6,16 +6,19 @@ import json
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
 from bayesdecay import names
+from bayesdecay.data.calendar import Calendar
 from bayesdecay.data.history import Block
 from bayesdecay.errors import DataError
 from bayesdecay.model import grid as grids
 from bayesdecay.model.design import Standard
 from bayesdecay.model.grid import Grid
 from bayesdecay.model.posterior import thinned
+from bayesdecay.model.shocks import SEED, SHOCKS, paths, segments, with_calendar
 
 __all__ = ["REGULARS", "Population", "total_loglik"]
 
@@ -29,7 +32,8 @@ class Population:
 
     ``alpha``, ``sigma``, ``kappa``, ``rho`` (sample,); ``location`` (2, sample, group): mu of log r and of log m, the
     last group being one that the fit has not seen; ``slope`` (2, sample, covariate): delta and gamma; ``regulars``
-    (2, sample): their share and the shift of their log m, of no meaning where the grid has none.
+    (2, sample): their share and the shift of their log m, of no meaning where the grid has none; ``path`` (sample,
+    week): factors on everybody's intensity in the weeks after ``fitted_at``, the cutoff of the fit, if it knows any.
     """
 
     grid: Grid
@@ -43,19 +47,23 @@ class Population:
     groups: tuple[str, ...]
     standard: Standard
     activity: str
+    path: Floats | None = None
+    fitted_at: pd.Timestamp | None = None
 
     @classmethod
     def of(cls, tree: xr.DataTree, *, draws: int | None = None) -> Population:
         """Take the draws from a fit's tree, at most ``draws`` of them, evenly spread over the chains."""
         posterior, constant = tree["posterior"].to_dataset(), tree["constant_data"].to_dataset()
         total = posterior.sizes[names.CHAIN] * posterior.sizes[names.DRAW]
-        sample = thinned(posterior, min(draws or total, total))
+        size = min(draws or total, total)
+        sample = thinned(posterior, size)
         groups = tuple(str(value) for value in constant["group"].to_numpy()) if "group" in constant else ()
         covariates = tuple(str(v) for v in constant["covariate"].to_numpy()) if "covariate" in constant else ()
         center, scale = ((constant[f"covariate_{part}"].to_numpy() if covariates else np.empty(0)) for part in _PARTS)
-        size = sample.sizes[names.SAMPLE]
         slopes = [sample[s].to_numpy() if covariates else np.empty((size, 0)) for s in ("delta", "gamma")]
         regular = float(constant.get("regular_rate", 0.0))
+        model = json.loads(tree.attrs.get("model", "{}"))
+        shocks = tree[SHOCKS].to_dataset() if SHOCKS in tree else None
         return cls(
             grid=Grid(
                 rates=constant["rate"].to_numpy(),
@@ -72,7 +80,9 @@ class Population:
             regulars=np.stack([sample[name].to_numpy() if regular else np.zeros(size) for name in REGULARS]),
             groups=groups,
             standard=Standard(names=covariates, center=center, scale=scale),
-            activity=json.loads(tree.attrs["model"])["activity"] if "model" in tree.attrs else "day",
+            activity=model.get("activity", "day"),
+            path=None if shocks is None else paths(thinned(shocks, size), int(shocks.attrs[SEED])),
+            fitted_at=pd.Timestamp(model["at"]) if "at" in model else None,
         )
 
     @property
@@ -82,17 +92,36 @@ class Population:
 
     def at(self, sample: int) -> Population:
         """Take one of the draws."""
-        one = slice(sample, sample + 1)
+        return self.take(np.array([sample]))
+
+    def take(self, samples: Integers) -> Population:
+        """Take some of the draws."""
         return replace(
             self,
-            alpha=self.alpha[one],
-            sigma=self.sigma[one],
-            kappa=self.kappa[one],
-            rho=self.rho[one],
-            location=self.location[:, one],
-            slope=self.slope[:, one],
-            regulars=self.regulars[:, one],
+            alpha=self.alpha[samples],
+            sigma=self.sigma[samples],
+            kappa=self.kappa[samples],
+            rho=self.rho[samples],
+            location=self.location[:, samples],
+            slope=self.slope[:, samples],
+            regulars=self.regulars[:, samples],
+            path=None if self.path is None else self.path[samples],
         )
+
+    def shock(self, at: pd.Timestamp, ends: Floats, *, shocks: bool = True, calendar: Calendar | None = None) -> Floats:
+        """Mean factor (sample, horizon) on everybody's intensity between successive ends [days] after a cutoff.
+
+        The paths begin at the cutoff of the fit. At a later one time has passed in which nobody has looked.
+        """
+        path, since = np.ones((self.size, 1)), 0.0
+        if shocks and self.path is not None and self.fitted_at is not None:
+            path, since = self.path, max((at - self.fitted_at) / pd.Timedelta(days=1), 0.0)
+        if calendar is None:
+            return segments(path, since, ends)
+        today = at.normalize()
+        passed = (at - today) / pd.Timedelta(days=1)
+        length = passed + ends.max(initial=0.0)
+        return segments(with_calendar(path, since - passed, calendar, today, length), passed, ends, width=1.0)
 
     def scoring_grid(self) -> Grid:
         """Grid with the same rates and just the restorations that the draws span."""

@@ -128,6 +128,16 @@ DECAY_PRIORS: Mapping[str, Prior] = {
         parameters={"mu": 0.0, "sigma": 0.5},
         reason="one standard deviation of a covariate changes the first interest by less than a factor of two or so",
     ),
+    "sigma_walk": Prior(
+        distribution="LogNormal",
+        parameters={"mu": math.log(0.025), "sigma": 0.7},
+        reason="the pace of all, which no user's past foretells, drifts by some 18 % a year, 90 % between 6 and 57 %",
+    ),
+    "sigma_week": Prior(
+        distribution="LogNormal",
+        parameters={"mu": math.log(0.1), "sigma": 0.7},
+        reason="a single week is some 10 % busier or quieter for all than those around it, 90 % between 3 and 32 %",
+    ),
 }
 
 

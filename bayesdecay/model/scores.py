@@ -16,6 +16,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from bayesdecay import names, units
+from bayesdecay.data.calendar import Calendar
 from bayesdecay.files import replacing
 
 __all__ = ["Forecast", "ScoreOptions", "Scores", "write_scores"]
@@ -42,6 +43,11 @@ class ScoreOptions:
         Probability of the equal-tailed intervals.
     random_seed : int, optional
         The same seed gives the same scores.
+    shocks : bool
+        Whether what all users share and nobody foresees is in the forecasts; without it intervals of totals are far too
+        narrow.
+    calendar : Calendar, optional
+        What is known of the days to come, as factors on everybody's interest, relative to an average day of the log.
 
     Raises
     ------
@@ -61,6 +67,8 @@ class ScoreOptions:
     floor: float | None = None
     ci_prob: float = 0.9
     random_seed: int | None = None
+    shocks: bool = True
+    calendar: Calendar | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "horizons", _lengths("horizons", self.horizons, zero=False))

@@ -26,11 +26,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import xarray as xr
 from numpy.typing import NDArray
 
 from bayesdecay import curves, names, units
+from bayesdecay.data.calendar import Calendar
 from bayesdecay.data.history import Block, History, HistoryFile
 from bayesdecay.errors import DataError
 from bayesdecay.model import kernel, streams
@@ -63,9 +65,9 @@ _NUMBERS = 1_600_000
 class UserDraws:
     """Draws of one block of users, and the averages that have a closed form; see :func:`kernel.draw_users`.
 
-    ``interest`` and ``rate`` (row, sample) [per day]; ``p_return`` (row, horizon); ``p_never`` (row,);
-    ``activities`` (row, sample, horizon), given at least one within the longest horizon; ``spare`` (2, row, sample)
-    random numbers, uniform on [0, 1); ``spacing`` of the grid's rates in the logarithm.
+    ``interest`` and ``rate`` (row, sample) [per day]; ``p_return`` (row, horizon); ``p_never`` (row,); ``chance`` of a
+    return (row, sample, horizon); ``activities`` (row, sample, horizon), given at least one within the longest horizon;
+    ``spare`` (2, row, sample) random numbers, uniform on [0, 1); ``spacing`` of the grid's rates in the logarithm.
     """
 
     block: Block
@@ -73,6 +75,7 @@ class UserDraws:
     rate: Floats
     p_return: Floats
     p_never: Floats
+    chance: Floats
     activities: Floats
     spare: Floats
     spacing: float
@@ -120,16 +123,15 @@ def user_draws(population: Population, history: History, options: ScoreOptions) 
     xarray.Dataset
         ``interest`` and ``rate`` (sample, user) [per day], ``p_return`` (sample, user, horizon).
     """
-    parts = list(_over_blocks(population, history, options, lambda draws: (draws.interest, draws.rate)))
-    interest, rate = (np.concatenate([part[i] for part in parts]).T for i in (0, 1))
-    lengths = np.array(list(options.windows.values()))
+    parts = list(_over_blocks(population, history, options, lambda draws: (draws.interest, draws.rate, draws.chance)))
+    interest, rate, chance = (np.concatenate([part[i] for part in parts]).swapaxes(0, 1) for i in range(3))
     users = history.table[names.USER].to_pandas().to_numpy()
     dims = (names.SAMPLE, names.USER)
     return xr.Dataset(
         {
             names.INTEREST: (dims, interest, {"units": "1/d"}),
             "rate": (dims, rate, {"units": "1/d"}),
-            names.P_RETURN: ((*dims, names.HORIZON), curves.p_return(interest[..., None], rate[..., None], lengths)),
+            names.P_RETURN: ((*dims, names.HORIZON), chance),
         },
         coords={names.USER: users, names.HORIZON: list(options.windows)},
     )
@@ -143,14 +145,19 @@ def interest_draws(population: Population, history: History, *, random_seed: int
 
 
 def forecast_counts(
-    population: Population, history: History, length: units.Duration, *, random_seed: int | None = None
+    population: Population,
+    history: History,
+    length: units.Duration,
+    *,
+    shocks: bool = True,
+    calendar: Calendar | None = None,
+    random_seed: int | None = None,
 ) -> Forecast:
     """Predictive distribution of every user's number of activities within ``length`` after the cutoff, as in "90d"."""
-    options = ScoreOptions(horizons={"forecast": length}, random_seed=random_seed)
-    window = options.windows["forecast"]
+    options = ScoreOptions(horizons={"forecast": length}, random_seed=random_seed, shocks=shocks, calendar=calendar)
 
     def forecast(draws: UserDraws) -> tuple[Floats, Floats]:
-        chance = curves.p_return(draws.interest, draws.rate, window)
+        chance = draws.chance[:, :, 0]
         count = draws.activities[:, :, 0].astype(np.int64)
         shares = chance / chance.shape[1]
         pmf = np.zeros((count.shape[0], count.max(initial=0) + 1))
@@ -165,14 +172,19 @@ def forecast_counts(
 
 
 def forecast_totals(
-    population: Population, history: History, lengths: units.Durations, *, random_seed: int | None = None
+    population: Population,
+    history: History,
+    lengths: units.Durations,
+    *,
+    shocks: bool = True,
+    calendar: Calendar | None = None,
+    random_seed: int | None = None,
 ) -> Floats:
     """Draws (sample, length) of the number of activities of all users together within each length after the cutoff."""
-    options = ScoreOptions(horizons=lengths, random_seed=random_seed)
-    longest = max(options.windows.values())
+    options = ScoreOptions(horizons=lengths, random_seed=random_seed, shocks=shocks, calendar=calendar)
 
     def total(draws: UserDraws) -> Floats:
-        return _summed(draws, curves.p_return(draws.interest, draws.rate, longest))
+        return _summed(draws, draws.chance.max(axis=2))
 
     return np.asarray(sum(_over_blocks(population, history, options, total)))
 
@@ -196,12 +208,12 @@ def _over_blocks[Result](
             f"history: its unit of activity is the {history.activity}, but the model was fitted to the unit "
             f"{population.activity}; summarize the log with activity={population.activity!r}"
         )
-    seed = streams.seed_words(options.random_seed)
+    seed, future = streams.seed_words(options.random_seed), _Future.of(population, history.at, options)
     cores = threads or os.cpu_count() or 1
     rows = _rows(population)
 
     def work(block: Block) -> Result:
-        return finish(_draw(population, block, options, seed))
+        return finish(_draw(population, block, future, seed))
 
     if len(history) <= rows:  # a thread takes longer to start than a user to score
         yield work(next(history.blocks(rows)))
@@ -223,12 +235,29 @@ def _rows(population: Population) -> int:
     return max(1, min(_ROWS, _NUMBERS // population.size, _ROWS if few_designs else designs))
 
 
-def _draw(population: Population, block: Block, options: ScoreOptions, seed: streams.Words) -> UserDraws:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Future:
+    """The rising, different ``ends`` (end,) [days] of the horizons, the ``shock`` (sample, end) up to each from the one
+    before it, and the ``place`` (horizon,) of each horizon among them.
+    """
+
+    ends: Floats
+    shock: Floats
+    place: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, population: Population, at: pd.Timestamp, options: ScoreOptions) -> _Future:
+        ends, place = np.unique(np.array(list(options.windows.values()), dtype=float), return_inverse=True)
+        shock = population.shock(at, ends, shocks=options.shocks, calendar=options.calendar)
+        return cls(ends=ends, shock=np.ascontiguousarray(shock), place=place)
+
+
+def _draw(population: Population, block: Block, future: _Future, seed: streams.Words) -> UserDraws:
     rng, state = streams.open_generator()
     grid = population.scoring_grid()
     part = Statistics.from_block(block, grid)
     design, log_weight, log_beta = population.designs(block)
-    interest, rate, p_return, p_never, activities, spare = kernel.draw_users(
+    interest, rate, p_return, p_never, chance, activities, spare = kernel.draw_users(
         _side_by_side(log_weight),
         _side_by_side(log_beta),
         population.alpha,
@@ -243,7 +272,8 @@ def _draw(population: Population, block: Block, options: ScoreOptions, seed: str
         grid.all_rates,
         grid.next_day,
         grid.clock == DAYS,
-        np.array(list(options.windows.values())),
+        future.ends,
+        future.shock,
         streams.user_keys(block.user, seed),
         state,
         rng,
@@ -252,9 +282,10 @@ def _draw(population: Population, block: Block, options: ScoreOptions, seed: str
         block=block,
         interest=interest,
         rate=rate,
-        p_return=p_return,
+        p_return=p_return[:, future.place],
         p_never=p_never,
-        activities=activities,
+        chance=chance[:, :, future.place],
+        activities=activities[:, :, future.place],
         spare=spare,
         spacing=grid.spacing,
     )
@@ -287,12 +318,11 @@ def _columns(draws: UserDraws, options: ScoreOptions) -> dict[str, Floats]:
 
 
 def _horizon_columns(draws: UserDraws, options: ScoreOptions) -> dict[str, Floats]:
-    lengths = np.array(list(options.windows.values()))
-    chance = curves.p_return(draws.interest, draws.rate, lengths.max())
+    chance = draws.chance.max(axis=2)  # within the longest horizon
     returns = draws.spare[1] < chance
     found: dict[str, Floats] = {}
-    for h, (label, length) in enumerate(options.windows.items()):
-        own = curves.p_return(draws.interest, draws.rate, length)
+    for h, label in enumerate(options.windows):
+        own = draws.chance[:, :, h]
         found |= _with_bounds(names.per_horizon(names.P_RETURN, label), draws.p_return[:, h], own, options)
         count = draws.activities[:, :, h]
         # Weighting the forced first return by its chance spares the mean most of the noise of rare returns.

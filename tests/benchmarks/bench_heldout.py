@@ -89,9 +89,9 @@ def _words(check: ForecastCheck, fits: dict[str, DecayFit]) -> list[str]:
         ),
         markdown(_differences(check)),
         (
-            "All customers together. The intervals of the decay models know that their parameters are uncertain, "
-            "those of the classics do not; none knows that a season or the shop itself may change, and what was seen "
-            "lies beyond."
+            "All customers together. The intervals of the decay models know that their parameters are uncertain and "
+            "that the pace of all customers together wanders, as it did in the weeks before the cutoff; those of the "
+            "classics know neither."
         ),
         markdown(_totals_table(check)),
         "The decay model, ρ learned, by the end of the time forecast:",

@@ -58,7 +58,7 @@ def test_scipy_and_pymc_mean_the_same(distribution, parameters):
 
 
 @pytest.mark.parametrize(
-    ("name", "nearest"), [("mu_log_rat", "mu_log_rate"), ("sigma", "gamma"), ("kapa", "kappa"), ("Rho", "rho")]
+    ("name", "nearest"), [("mu_log_rat", "mu_log_rate"), ("gama", "gamma"), ("kapa", "kappa"), ("Rho", "rho")]
 )
 def test_unknown_name_points_to_the_nearest(name, nearest):
     with pytest.raises(ValueError, match=f"unknown prior '{name}'; did you mean '{nearest}'"):

@@ -16,9 +16,11 @@ import pytest
 import xarray as xr
 
 from bayesdecay.decide import Campaign, choose
+from bayesdecay.model.decay import DecayFit
 from bayesdecay.model.scoring import ScoreOptions, Scores
 from bayesdecay.show.checks import check_forecast, later_activity
 from bayesdecay.show.report import ReportContent, render_report, write_report
+from bayesdecay.show.sections.method import method_section
 from tests.show import made
 
 EVIL = "<script>alert('x')</script>\"'&amp;"
@@ -285,3 +287,14 @@ def test_browser_shows_the_page_without_scrolling_sideways(page, tmp_path, width
     shown, room = map(int, re.search(r"<title>(\d+)/(\d+)</title>", done.stdout).groups())
     assert 0 < shown <= room
     assert "alert('x')</script>" not in done.stdout.replace(probe, "")
+
+
+def test_the_method_tells_what_all_users_share(content):
+    tree = content.decay.idata.copy()
+    values = {"sigma_walk": 0.02, "sigma_week": 0.15, "log_level": 0.0}
+    shocks = xr.Dataset({name: (("chain", "draw"), np.full((4, 50), value)) for name, value in values.items()})
+    tree["shocks"] = xr.DataTree(shocks)
+    section = method_section(replace(content, decay=DecayFit(idata=tree)))
+    assert "σ_walk is 0.02 [0.02, 0.02] and σ_week 0.15 [0.15, 0.15]" in section.parts[1].text
+    without = method_section(content)
+    assert len(section.parts) == len(without.parts) + 1

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bayesdecay.model.prior import Prior, priors_table
+from bayesdecay.model.shocks import SHOCKS
 from bayesdecay.show.content import ReportContent
 from bayesdecay.show.views import Listing, Section, TableView, Text, pairs, tabulated
 from bayesdecay.show.words import count, date, interval, number, with_interval
@@ -26,6 +27,8 @@ _SYMBOLS = {
     "rho": "ρ",
     "share_regular": "π",
     "shift_regular": "ν",
+    "sigma_walk": "σ_walk",
+    "sigma_week": "σ_week",
 }
 _MODEL = (
     "At time t after the first activity a user's interest is I(t) = I₀ · exp(−r · V(t)), where V(t) = t − ρ · "
@@ -34,6 +37,13 @@ _MODEL = (
     "r differs from user to user (log r is normal with mean μ_r and standard deviation σ_r), and so does the "
     "first interest I₀ (gamma with shape α; the logarithm of its mean moves by κ with each standard deviation of "
     "log r). Activities happen at random with this interest as their intensity."
+)
+_SHOCKS = (
+    "A factor that all users share is on top of that intensity. It stands for what no user's own past foretells: "
+    "seasons, offers, changes of the shop. Its logarithm walks by σ_walk from week to week, and a single week lies "
+    "σ_week above or below. Both were learned from the log's past weeks, activities seen beside those expected: σ_walk "
+    "is {walk} and σ_week {week}. Its unknown course is in the forecasts, and most of the width of the intervals of "
+    "totals; interest and the probability of never returning are told without it."
 )
 _TOLD = (
     "Intervals are equal-tailed and hold the truth with the stated probability if the model holds. Intervals of "
@@ -70,6 +80,7 @@ def method_section(content: ReportContent) -> Section:
         title="Method and settings",
         parts=(
             Text(text=_MODEL),
+            *_shocks(content),
             Text(text=_TOLD),
             tabulated(pairs(_settings(content)), "Settings of this run", {"Setting": "what", "Value": "value"}),
             _priors(content),
@@ -81,6 +92,19 @@ def method_section(content: ReportContent) -> Section:
 def glossary_section() -> Section:
     """What the words mean."""
     return Section(name="glossary", title="Glossary", parts=(Listing(items=_GLOSSARY),))
+
+
+def _shocks(content: ReportContent) -> tuple[Text, ...]:
+    """What all users share, in words; nothing where a fit of an earlier version knows of none."""
+    tree, tail = content.decay.idata, (1 - content.scores.ci_prob) / 2
+    if SHOCKS not in tree:
+        return ()
+
+    def told(name: str) -> str:
+        draws = tree[SHOCKS][name]
+        return with_interval(float(draws.mean()), *(float(draws.quantile(q)) for q in (tail, 1 - tail)))
+
+    return (Text(text=_SHOCKS.format(walk=told("sigma_walk"), week=told("sigma_week"))),)
 
 
 def _settings(content: ReportContent) -> dict[str, Any]:
@@ -138,8 +162,10 @@ def _with_symbols(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _is_used(name: str, content: ReportContent) -> bool:
-    base = name.split("[")[0]
-    variables = content.decay.idata["posterior"].data_vars
+    base, tree = name.split("[")[0], content.decay.idata
+    if SHOCKS in tree and base in tree[SHOCKS].data_vars:
+        return True
+    variables = tree["posterior"].data_vars
     return base in variables and not variables[base].attrs.get("fixed", 0)
 
 
