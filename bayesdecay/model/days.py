@@ -50,8 +50,8 @@ _loop = numba.njit(cache=True, nogil=True, error_model="numpy")
 def weighed_days(times: Floats, offsets: Integers, T: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Weigh active days: ``n`` (row,), ``ageing`` (row, 2) [days], ``taken`` and ``counted`` (activity,).
 
-    The first two as in :class:`~bayesdecay.model.grid.Statistics`; ``counted`` is a, and ``taken`` is 1 - b, the part of
-    a day's exposure that is not counted.
+    The first two as in :class:`~bayesdecay.model.grid.Statistics`; ``counted`` is a, and ``taken`` is 1 - b, the part
+    of a day's exposure that is not counted.
     """
     n, ageing, taken, counted = np.zeros(T.size), np.zeros((T.size, 2)), np.empty(times.size), np.empty(times.size)
     for u in range(T.size):

@@ -92,7 +92,7 @@ def test_an_active_day_is_matched_in_slope_and_curvature():
 
 def test_days_of_a_rare_user_are_one_activity_and_half_a_day_each():
     times = [30.0, 90.0, 200.0]
-    n, ageing, taken = days.weighed_days(*parts(block_of([times, []], [365.0, 10.0])))
+    n, ageing, taken, _ = days.weighed_days(*parts(block_of([times, []], [365.0, 10.0])))
     assert n.tolist() == [3.0, 0.0]
     np.testing.assert_allclose(taken, 0.5, atol=0.005)
     np.testing.assert_allclose(ageing, [[320.0, 120.0], [0.0, 0.0]], rtol=1e-3)
@@ -107,7 +107,7 @@ def parts(block):
 def test_exposure_is_what_silent_days_and_a_part_of_the_active_ones_leave(active, rho, rate):
     times, T = [float(day) for day in np.flatnonzero(active) + 1], float(len(active))
     block = block_of([times], [T])
-    n, ageing, taken = days.weighed_days(*parts(block))
+    n, ageing, taken, _ = days.weighed_days(*parts(block))
     assert n[0] == round(n[0])
     assert min(len(times), 1) <= n[0] <= len(times)
     assert np.all((taken >= 0) & (taken <= 1))
@@ -175,7 +175,7 @@ def constant(block) -> float:
     """What the tangents of log(1 - e^-x) leave out, the same for all parameters."""
     busy = np.empty(block.times.size)
     total = days._activities(block.times, block.T[0], busy)
-    n, _, taken = days.weighed_days(*parts(block))
+    n, _, taken, _ = days.weighed_days(*parts(block))
     count = np.array([days._count(own) for own in busy]) * n[0] / max(total, 1e-300)
     return float(np.sum(np.log(-np.expm1(-busy)) - count * np.log(busy) + (1 - taken) * busy))
 

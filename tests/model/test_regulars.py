@@ -63,7 +63,7 @@ def test_compiled_loop_takes_the_regulars_with_it():
     plain = grids.marginal_loglik(
         part, own.grid, log_weight[0, 0], log_beta[0, 0], alpha=SHOP.interest_shape, rho=SHOP.restoration
     )
-    above = data.n_above(grid.clock)
+    above = data.n_above(grid)
     found += np.sum(above * np.log(SHOP.interest_shape + np.arange(above.size)))
     assert found == pytest.approx(data.weight @ plain, rel=1e-6)
 
