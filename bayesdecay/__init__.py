@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from bayesdecay.model.reference import ReferenceFit as ReferenceFit
     from bayesdecay.model.reference import ReferenceModel as ReferenceModel
     from bayesdecay.model.returning import ReactivationFit as ReactivationFit
+    from bayesdecay.model.run_in import run_in_table as run_in_table
     from bayesdecay.model.sampling import Sampling as Sampling
     from bayesdecay.model.scores import ScoreOptions as ScoreOptions
     from bayesdecay.model.scores import Scores as Scores
@@ -137,6 +138,7 @@ _ROOM = {
     "Coupon": "data.truth",
     "DecayModel": "model.decay",
     "DecayFit": "model.decay",
+    "run_in_table": "model.run_in",
     "ReferenceModel": "model.reference",
     "ReferenceFit": "model.reference",
     "ReactivationModel": "model.reactivation",

@@ -71,6 +71,7 @@ def run(
     check_folder(out)
     job = Job(
         **log_options.counting,
+        acquired_from=window.acquired_from,
         lapsed_after=window.lapsed_after,
         horizons=units.durations(window.horizon.split(",")),
         sampling=sampling.sampling(),

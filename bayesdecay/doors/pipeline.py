@@ -73,8 +73,9 @@ def run_job(
     """
     history = summarized(log, job)
     tell(f"{len(history):,} users with an activity up to {history.at}")
+    known = history if job.acquired_from is None else history.acquired_from(job.acquired_from)
     decay = decay or fitted(
-        lambda sampling: DecayModel().fit(history, method="auto", sampling=sampling, random_seed=job.random_seed),
+        lambda sampling: DecayModel().fit(known, method="auto", sampling=sampling, random_seed=job.random_seed),
         job.sampling,
         tell,
     )
@@ -100,7 +101,7 @@ def run_job(
             candidates=chances[job.target],
             plan=plan,
             check=check,
-            notes=(*job.notes, *notes),
+            notes=(*job.notes, *decay.remarks, *notes),
         )
     )
 

@@ -58,6 +58,7 @@ def fit(
     *,
     out: Path,
     restoration: float | None = None,
+    acquired_from: str | None = None,
     method: str = "nuts",
     sampling: SamplingOptions = _SAMPLING,
     result: ResultOptions = _RESULT,
@@ -70,6 +71,9 @@ def fit(
         File to write, .nc (NetCDF) or .zarr.
     restoration
         Part of lost interest that a visit restores: 0 (none) to 1 (all), such as 0.8; learned if not given.
+    acquired_from
+        Learn only from users first seen on or after this date, such as 2024-03-01: for a log that begins later than
+        the shop, whose first users are mostly old customers. Score all with it.
     method
         nuts; laplace, an approximation for very many users that tells whether it is good; or auto, which takes it
         where NUTS would take long.
@@ -78,11 +82,13 @@ def fit(
 
     check_file(out, suffixes=(".nc", ".zarr"), what="a fit")
     model, how = bayesdecay.DecayModel(restoration=restoration), sampling.sampling()
-    found = model.fit(history_of(history), method=method, sampling=how, random_seed=result.random_seed)
+    users = history_of(history)
+    users = users if acquired_from is None else users.acquired_from(acquired_from)
+    found = model.fit(users, method=method, sampling=how, random_seed=result.random_seed)
     summary = found.summary(allow_unconverged=result.allow_unconverged)
     say(summary.to_string(float_format="{:.3g}".format))
     found.save(out)
-    say(f"{found.verdict}: {out}")
+    say(f"{found.verdict}: {out}", *remarks(found.remarks))
     return 0
 
 
