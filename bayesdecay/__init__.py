@@ -98,6 +98,8 @@ if TYPE_CHECKING:
     from bayesdecay.show.content import ReportContent as ReportContent
     from bayesdecay.show.dependence import average_marginal_effects as average_marginal_effects
     from bayesdecay.show.dependence import partial_dependence as partial_dependence
+    from bayesdecay.show.drift import Drift as Drift
+    from bayesdecay.show.drift import drift as drift
     from bayesdecay.show.explain import Explanation as Explanation
     from bayesdecay.show.explain import explain as explain
     from bayesdecay.show.explanation_plots import plot_explanation as plot_explanation
@@ -190,6 +192,8 @@ _ROOM = {
     "later_activity": "show.later",
     "check_forecast": "show.checks",
     "ForecastCheck": "show.checks",
+    "drift": "show.drift",
+    "Drift": "show.drift",
     "compare": "show.comparison",
     "Comparison": "show.comparison",
     "CompareOptions": "show.question",

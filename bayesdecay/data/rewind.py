@@ -7,6 +7,7 @@ went on afterwards, ``last_event`` is taken to be the last activity that was see
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from bayesdecay.errors import DataError
 from bayesdecay.names import FIRST, LAST, LAST_EVENT, SUM_TIMES, TIMES, N, T
 from bayesdecay.units import MICROSECONDS_PER_DAY, cutoff_instant
 
-__all__ = ["as_of"]
+__all__ = ["as_of", "at_acquisition"]
 
 
 def as_of(history: History, at: str | dt.date | pd.Timestamp) -> History:
@@ -56,18 +57,15 @@ def as_of(history: History, at: str | dt.date | pd.Timestamp) -> History:
     last = np.where(n > 0, np.append(since, 0)[offsets[1:] - 1], 0) + first
     sums = np.bincount(user, weights=since, minlength=len(table)) / MICROSECONDS_PER_DAY
     columns = {
-        N: n,
+        N: pa.array(n),
         LAST: pa.array(last).view(pa.timestamp("us")),
         LAST_EVENT: pa.array(np.where(n < table[N].to_numpy(), last, last_event)).view(pa.timestamp("us")),
-        T: (end - first) / MICROSECONDS_PER_DAY,
-        SUM_TIMES: sums,
+        T: pa.array((end - first) / MICROSECONDS_PER_DAY),
+        SUM_TIMES: pa.array(sums),
         TIMES: pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(since)),
     }
-    for name, values in columns.items():
-        place = table.column_names.index(name)
-        table = table.set_column(place, name, values if isinstance(values, pa.Array) else pa.array(values))
     return History(
-        table=table,
+        table=_replaced(table, columns),
         at=cutoff,
         activity=history.activity,
         session_gap=history.session_gap,
@@ -75,6 +73,27 @@ def as_of(history: History, at: str | dt.date | pd.Timestamp) -> History:
         covariates=history.covariates,
         kinds=history.kinds,
     )
+
+
+def at_acquisition(history: History) -> History:
+    """Go back to each user's own acquisition: nothing was seen of anybody yet but what was known then."""
+    first, nobody = history.table[FIRST].combine_chunks(), np.zeros(len(history))
+    columns = {
+        N: pa.array(nobody.astype(np.int64)),
+        LAST: first,
+        LAST_EVENT: first,
+        T: pa.array(nobody),
+        SUM_TIMES: pa.array(nobody),
+        TIMES: pa.ListArray.from_arrays(pa.array(np.zeros(len(history) + 1, np.int32)), pa.array([], pa.int64())),
+    }
+    return history.over(_replaced(history.table, columns))
+
+
+def _replaced(table: pa.Table, columns: Mapping[str, pa.Array]) -> pa.Table:
+    """Put other values into some columns."""
+    for name, values in columns.items():
+        table = table.set_column(table.column_names.index(name), name, values)
+    return table
 
 
 def _microseconds(table: pa.Table, name: str) -> np.ndarray:

@@ -20,7 +20,7 @@ from bayesdecay.doors.options import (
     WindowOptions,
 )
 from bayesdecay.doors.outputs import check_folder
-from bayesdecay.doors.steps import check, choose, fit, report, score, summarize
+from bayesdecay.doors.steps import check, choose, drift, fit, report, score, summarize
 
 if TYPE_CHECKING:
     from bayesdecay.data.events import Events
@@ -34,11 +34,11 @@ The whole job is one command:
 
 bayesdecay run events.parquet --user customer_id --time ordered_at --horizon 30d,90d --cost 0.5 --value 20 --out result
 
-Step by step, to score again without fitting or to plan another campaign: summarize → fit → score, and choose, report
-and check with the fits of a run. 'bayesdecay COMMAND --help' tells more of each.
+Step by step, to score again without fitting or to plan another campaign: summarize → fit → score, and choose, report,
+check and drift with the fits of a run. 'bayesdecay COMMAND --help' tells more of each.
 
-Exit codes: 0 done; 1 the check found the forecasts wanting; 2 the command or the data cannot be used as they are;
-3 the sampler did not converge; 4 an optional part is not installed; 130 stopped by Ctrl-C.
+Exit codes: 0 done; 1 check found the forecasts wanting, or drift the fit outdated; 2 the command or the data cannot be
+used as they are; 3 the sampler did not converge; 4 an optional part is not installed; 130 stopped by Ctrl-C.
 """
 
 app = App(name="bayesdecay", help=_HELP, version=bayesdecay.__version__)
@@ -118,7 +118,7 @@ def demo(
     return 0
 
 
-for _step in (summarize, fit, score, choose, report, check):
+for _step in (summarize, fit, score, choose, report, check, drift):
     app.command(_step)
 
 

@@ -1,6 +1,6 @@
 """The steps of the main job as commands of their own, and what is done again with saved fits.
 
-summarize → fit → score;   choose, report and check with the fits of a run
+summarize → fit → score;   choose, report, check and drift with the fits of a run
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bayesdecay.doors.job import Job
     from bayesdecay.model.returning import ReactivationFit
 
-__all__ = ["check", "choose", "fit", "report", "score", "summarize"]
+__all__ = ["check", "choose", "drift", "fit", "report", "score", "summarize"]
 
 # Posterior draws that scores and forecasts rest on, as in a job.
 _DRAWS = 200
@@ -224,6 +224,45 @@ def check(log: LogSource, *, decay: DecayFile, log_options: LogOptions = _LOG, r
     say(found.table.to_string(float_format="{:.4g}".format))
     say(found, *remarks(warnings_of({"decay model": fitted.verdict})))
     return 0 if found.trusted else POOR_FORECAST
+
+
+@telling()
+def drift(
+    log: LogSource,
+    *,
+    decay: DecayFile,
+    out: Path | None = None,
+    since: str | None = None,
+    try_refit: bool = True,
+    random_seed: int | None = None,
+    log_options: LogOptions = _LOG,
+) -> int:
+    """Compare a saved fit with newer data and say whether to refit; exit code 1 if the fit no longer holds.
+
+    Parameters
+    ----------
+    out
+        File to write all figures and the verdict to, .json; nothing is written if not given.
+    since
+        Cutoff from which users' forecasts are judged, as in 2024-06-30; that of the fit if not given.
+    try_refit
+        Fit again, by a quick approximation, and tell what that would change.
+    random_seed
+        The same seed gives the same results on the same machine.
+    """
+    from bayesdecay.doors.saved import decay_fit, refuse_other_unit
+
+    if out is not None:
+        check_file(out, suffixes=(".json",), what="a check for drift", log=log)
+    fitted = decay_fit(decay)
+    refuse_other_unit(fitted, log_options.activity)
+    history = bayesdecay.summarize(log_options.read(log), **log_options.counting)
+    found = bayesdecay.drift(fitted, history, since=since, try_refit=try_refit, random_seed=random_seed)
+    say(found.table.to_string(index=False, float_format="{:.4g}".format), found)
+    if out is not None:
+        found.to_json(out)
+        say(f"written: {out}")
+    return POOR_FORECAST if found.drifted else 0
 
 
 def _job_again(
