@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ __all__ = ["replicated"]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+# Users of several draws walk together: a few times 100,000 numbers.
+_WALKERS = 100_000
 # Interest below this is none: a user with it acts once in longer than the universe is old.
 _NO_INTEREST = 1e-100
 
@@ -45,21 +48,28 @@ def replicated(population: Population, history: History, *, random_seed: int | N
     options = ScoreOptions(horizons={}, random_seed=int(rng.integers(2**63)))
     drawn = user_draws(population, at_acquisition(history), options)
     block = next(history.blocks(max(len(history), 1)))
-    for s in range(population.size):
-        interest, rate = drawn[INTEREST].to_numpy()[s], drawn["rate"].to_numpy()[s]
-        user, time = _walked(interest, rate, float(population.rho[s]), block.T, rng)
+    together = max(_WALKERS // max(len(history), 1), 1)
+    for start in range(0, population.size, together):
+        draws = slice(start, min(start + together, population.size))
+        interest, rate = (drawn[name].to_numpy()[draws] for name in (INTEREST, "rate"))
+        rho = np.broadcast_to(population.rho[draws, None], rate.shape)
+        T = np.broadcast_to(block.T, rate.shape)
+        walker, time = _walked(interest.ravel(), rate.ravel(), rho.ravel(), T.ravel(), rng)
         if history.activity == "day":
-            user, time = np.unique(np.stack([user, np.ceil(time).astype(np.int64)]), axis=1)
-            time = time.astype(float)
-        yield _block(block, user, time)
+            walker, time = np.unique(np.stack([walker, np.ceil(time).astype(np.int64)]), axis=1)
+        ends = np.searchsorted(walker, len(history) * np.arange(len(rate) + 1))
+        for s, (first, last) in enumerate(pairwise(ends)):
+            yield _block(block, walker[first:last] - s * len(history), time[first:last].astype(float))
 
 
-def _walked(interest: Floats, rate: Floats, rho: float, T: Floats, rng: np.random.Generator) -> tuple[Integers, Floats]:
+def _walked(
+    interest: Floats, rate: Floats, rho: Floats, T: Floats, rng: np.random.Generator
+) -> tuple[Integers, Floats]:
     """Let everybody act for as long as they are seen: whose activity and when [days since acquisition], in order."""
     now, active = np.zeros(T.size), np.flatnonzero(T > 0)
     users, times = [np.empty(0, np.int64)], [np.empty(0)]
     while active.size:
-        age = curves.effective_age(now[active], now[active], rho)
+        age = curves.effective_age(now[active], now[active], rho[active])
         left = np.maximum(curves.interest_after(interest[active], rate[active], age), _NO_INTEREST)
         later = now[active] + curves.return_time(left, rate[active], rng.exponential(size=active.size))
         active, later = active[later <= T[active]], later[later <= T[active]]

@@ -51,6 +51,8 @@ __all__ = ["Drift", "drift"]
 
 # Of more users a random part is looked at: the error of a share is then half a point.
 _MOST_KNOWN, _MOST_NEW, _LEAST = 20_000, 5_000, 30
+# The rarest thing that S draws can tell has a probability of 1 / (S + 1), which Holm's rule must let pass.
+_LEAST_DRAWS = 300
 _COLUMNS = ["users", "measure", "expected", *names.bounds("expected"), "seen", "z", "p"]
 
 
@@ -176,7 +178,7 @@ def drift(
     *,
     since: str | pd.Timestamp | None = None,
     try_refit: bool = True,
-    draws: int = 200,
+    draws: int = 400,
     ci_prob: float = 0.9,
     random_seed: int | None = None,
 ) -> Drift:
@@ -193,7 +195,7 @@ def drift(
     try_refit : bool
         Fit again, by the Laplace approximation, and tell what that would change; takes seconds.
     draws : int
-        Posterior draws.
+        Posterior draws, 300 or more: each is a world that might have been, and of fewer none is rare enough.
     ci_prob : float
         Probability of the equal-tailed intervals.
     random_seed : int, optional
@@ -205,6 +207,8 @@ def drift(
         If the fit did not converge.
     DataError
         If the history has another unit of activity, or nothing after the cutoff.
+    ValueError
+        If there are too few draws.
     LeakageError
         If ``since`` is before the fit's cutoff.
 
@@ -217,6 +221,8 @@ def drift(
     told = json.loads(fit.idata.attrs["model"])
     before = as_of(history, _cutoff(told, history, since))
     population = fit.population(draws)
+    if population.size < _LEAST_DRAWS:
+        raise ValueError(f"drift needs at least {_LEAST_DRAWS} posterior draws to tell chance, got {population.size}")
     known, new, length = _parted(history, before)
     rng, tails = np.random.default_rng(random_seed), np.array([(1 - ci_prob) / 2, (1 + ci_prob) / 2])
     rows = []

@@ -148,13 +148,19 @@ def _told(block: Block, like: Population, weight: Floats, grid: Grid) -> dict[st
 
 
 def _row(who: str, measure: str, values: Floats, tails: Floats) -> dict[str, Any]:
-    """Set the last value, what was seen, beside the others, what might have been."""
+    """Set the last value, what was seen, beside the others, what might have been.
+
+    p is the share of what might have been that is as far off, and never below what a normal law says: slopes of few
+    users have longer tails.
+    """
     expected, seen = values[:-1], values[-1]
-    spread = expected.std(ddof=1)
-    z = (seen - expected.mean()) / spread if spread > 0 else np.nan
+    expected = expected[np.isfinite(expected)]
+    middle, spread = expected.mean(), expected.std(ddof=1)
+    z = (seen - middle) / spread if spread > 0 else np.nan
+    as_far = (1 + np.sum(np.abs(expected - middle) >= abs(seen - middle))) / (1 + expected.size)
     ends = dict(zip(names.bounds("expected"), np.quantile(expected, tails), strict=True))
-    told = {"users": who, "measure": measure, "expected": expected.mean(), **ends, "seen": seen}
-    return told | {"z": z, "p": 2 * stats.norm.sf(abs(z))}
+    told = {"users": who, "measure": measure, "expected": middle, **ends, "seen": seen}
+    return told | {"z": z, "p": max(2 * stats.norm.sf(abs(z)), as_far)}
 
 
 def _mixed(measure: str, expected: float, seen: float, p: float) -> dict[str, Any]:

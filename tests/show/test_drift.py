@@ -40,12 +40,12 @@ def seen_now(seed: int, *, users: int = 400, **changes: object) -> History:
 
 def fit_of(history: History, at: str = FITTED_AT, **changes: object) -> bd.DecayFit:
     """A fit that knows the shop as it was."""
-    fit = made.fit(history, **changes)
+    fit = made.fit(history, **{"draws": 75, **changes})
     fit.idata.attrs["model"] = json.dumps(json.loads(fit.idata.attrs["model"]) | {"at": f"{at} 23:59:59.999999"})
     return fit
 
 
-def looked_at(history: History, *, seed: int = 1, draws: int = 60, **options: object) -> Drift:
+def looked_at(history: History, *, seed: int = 1, draws: int = 300, **options: object) -> Drift:
     return drift(fit_of(history), history, try_refit=False, draws=draws, random_seed=seed, **options)
 
 
@@ -66,7 +66,7 @@ def faded() -> Drift:
 def test_false_alarms_are_as_rare_as_they_are_said_to_be():
     whole = seen_now(1, users=4_800)
     shops = [whole.over(whole.table.slice(start, 120)) for start in range(0, 4_800, 120)]
-    found = [looked_at(shop, seed=seed, draws=50) for seed, shop in enumerate(shops)]
+    found = [looked_at(shop, seed=seed) for seed, shop in enumerate(shops)]
     alarms = sum(one.drifted for one in found)
     beyond = sum(bool(one.table["beyond_chance"].any()) for one in found)
     assert alarms <= beyond <= 5  # at 5 %, six of 40 come in one of seventy series
@@ -97,7 +97,7 @@ def test_other_new_users_are_found_though_the_known_ones_go_on_as_before():
         read_events(drawn.events.assign(user=drawn.events["user"] + 10_000)), activity="event", at=before.at
     )
     both = before.over(pa.concat_tables([before.table, more.table]))
-    found = drift(fit_of(both, "2024-05-31"), both, try_refit=False, draws=100, random_seed=1)
+    found = drift(fit_of(both, "2024-05-31"), both, try_refit=False, draws=300, random_seed=1)
     wrong = found.table[found.table["beyond_chance"] & found.table["matters"].eq(True)]
     assert set(wrong["users"]) == {NEW}
     assert [finding.good for finding in found.findings] == [True, False, False]
@@ -248,7 +248,7 @@ def test_a_new_fit_is_tried():
     # With a restoration that was given: one node in place of ten.
     told = json.loads(fit.idata.attrs["model"]) | {"restoration": 0.6}
     fit.idata.attrs["model"] = json.dumps(told)
-    found = drift(fit, history, draws=30, random_seed=1)
+    found = drift(fit, history, draws=300, random_seed=1)
     assert found.refit.told, found.refit.fault
     assert found.refit.gains
     assert found.refit.after < found.refit.before
@@ -266,10 +266,10 @@ def test_json_holds_all(faded, tmp_path):
 
 def test_few_new_users_and_none_are_said_to_be():
     history = seen_now(1, users=60)
-    few = drift(fit_of(history, "2024-10-10"), history, try_refit=False, draws=20, random_seed=1)
+    few = drift(fit_of(history, "2024-10-10"), history, try_refit=False, draws=300, random_seed=1)
     assert 0 < few.new < 30
     assert few.verdict[1] == f"The {few.new} users acquired since are too few to be judged."
-    none = drift(fit_of(history, "2024-11-30"), history, try_refit=False, draws=20, random_seed=1)
+    none = drift(fit_of(history, "2024-11-30"), history, try_refit=False, draws=300, random_seed=1)
     assert none.verdict[1] == "Nobody was acquired since."
 
 
@@ -288,13 +288,15 @@ def test_what_cannot_be_compared_is_refused(steady):
         drift(fit_of(history, "2024-12-25"), history)
     with pytest.raises(ValueError, match="the fit does not tell its cutoff; say with since= what it had seen"):
         drift(made.fit(history), history)
+    with pytest.raises(ValueError, match="drift needs at least 300 posterior draws to tell chance, got 200"):
+        drift(fit, history, draws=200)
     with pytest.raises(bd.NotConvergedError, match="the fit did not converge"):
         drift(replace(fit_of(history, verdict=made.BAD)), history)
 
 
 def test_since_a_later_cutoff(steady):
     history = seen_now(1)
-    found = drift(fit_of(history), history, since="2024-09-30", try_refit=False, draws=30, random_seed=1)
+    found = drift(fit_of(history), history, since="2024-09-30", try_refit=False, draws=300, random_seed=1)
     assert found.fitted_at == pd.Timestamp("2024-09-30 23:59:59.999999")
     assert found.known > steady.known
 
