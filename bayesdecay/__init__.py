@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from bayesdecay.model.reference import ReferenceFit as ReferenceFit
     from bayesdecay.model.reference import ReferenceModel as ReferenceModel
     from bayesdecay.model.returning import ReactivationFit as ReactivationFit
+    from bayesdecay.model.run_in import run_in_table as run_in_table
     from bayesdecay.model.sampling import Sampling as Sampling
     from bayesdecay.model.scores import ScoreOptions as ScoreOptions
     from bayesdecay.model.scores import Scores as Scores
@@ -100,6 +101,8 @@ if TYPE_CHECKING:
     from bayesdecay.show.content import ReportContent as ReportContent
     from bayesdecay.show.dependence import average_marginal_effects as average_marginal_effects
     from bayesdecay.show.dependence import partial_dependence as partial_dependence
+    from bayesdecay.show.drift import Drift as Drift
+    from bayesdecay.show.drift import drift as drift
     from bayesdecay.show.explain import Explanation as Explanation
     from bayesdecay.show.explain import explain as explain
     from bayesdecay.show.explanation_plots import plot_explanation as plot_explanation
@@ -146,6 +149,7 @@ _ROOM = {
     "Coupon": "data.truth",
     "DecayModel": "model.decay",
     "DecayFit": "model.decay",
+    "run_in_table": "model.run_in",
     "ReferenceModel": "model.reference",
     "ReferenceFit": "model.reference",
     "ReactivationModel": "model.reactivation",
@@ -204,6 +208,8 @@ _ROOM = {
     "check_past": "show.past_check",
     "PastCheck": "show.past_check",
     "shortfalls": "data.sufficiency",
+    "drift": "show.drift",
+    "Drift": "show.drift",
     "compare": "show.comparison",
     "Comparison": "show.comparison",
     "CompareOptions": "show.question",

@@ -25,6 +25,7 @@ __all__ = [
     "check_activity",
     "clock_end",
     "combined_sql",
+    "crowded_days_sql",
     "events_and_days_sql",
     "group_and_covariates",
     "known_at_sql",
@@ -80,6 +81,15 @@ def events_and_days_sql(seen: str) -> str:
     """Count the events and the active days of a log's first million rows."""
     rows = f"SELECT {_U}, {_TIME}::DATE AS active FROM ({seen}) LIMIT 1000000"
     return f"SELECT count(*), count(DISTINCT ({_U}, active)) FROM ({rows})"
+
+
+def crowded_days_sql(most: int) -> str:
+    """Select users with more than ``most`` rows on one day: user, rows and date of the busiest, rows of all such days.
+
+    The busiest user comes first.
+    """
+    days = f"SELECT {_U}, {_TIME}::DATE AS active, count(*) AS n FROM {{log}} GROUP BY 1, 2 HAVING count(*) > {most}"
+    return f"SELECT {_U}, max(n), arg_max(active, n), sum(n) FROM ({days}) GROUP BY 1 ORDER BY 2 DESC, 1"
 
 
 def combined_sql(gap: int, extra: Sequence[str] = ()) -> str:

@@ -16,10 +16,11 @@ from typing import Any
 import duckdb
 import pandas as pd
 
+from bayesdecay.data.activities import crowded_days_sql
 from bayesdecay.data.asked import known_columns, known_kinds, listed
 from bayesdecay.data.card import card
 from bayesdecay.data.inspection import Inspection, inspect_log
-from bayesdecay.data.quality import DataQuality, span_text
+from bayesdecay.data.quality import CROWDED, DataQuality, span_text
 from bayesdecay.data.resources import Resources
 from bayesdecay.data.scale.spark_events import is_spark_frame, read_spark
 from bayesdecay.data.source import Columns, Source, open_source
@@ -108,15 +109,21 @@ class Events:
 
     @cached_property
     def quality(self) -> DataQuality:
-        """What was kept and counted, exact duplicates included (these take a pass over the log of their own)."""
+        """What was kept and counted; duplicates and crowded days take a pass over the log of their own each."""
         columns = ", ".join(map(identifier, self.columns))
         different = self._scalar("count(*)", f"(SELECT DISTINCT {columns} FROM {{log}})")
+        crowded = self.query(crowded_days_sql(CROWDED)).fetchall()
         return DataQuality(
             n_rows=self.n_rows,
             n_users=self.n_users,
             first=self.span[0],
             last=self.span[1],
-            counts={"duplicates": self.n_rows - int(different), **self.counts},
+            counts={
+                "duplicates": self.n_rows - int(different),
+                "crowded_day": int(sum(rows for *_, rows in crowded)),
+                **self.counts,
+            },
+            crowds={user: (most, day) for user, most, day, _ in crowded},
         )
 
     def known_kinds(self, kinds: Sequence[str]) -> tuple[str, ...]:

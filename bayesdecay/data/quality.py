@@ -7,16 +7,29 @@ the column, how many rows, the first of them (counted from 0) and the remedy; wh
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
 from bayesdecay.data.card import card
 
-__all__ = ["QUALITY_RULES", "REFUSED", "SHOWN_ROWS", "DataQuality", "Rule", "refusal", "rules_table", "span_text"]
+__all__ = [
+    "CROWDED",
+    "QUALITY_RULES",
+    "REFUSED",
+    "SHOWN_ROWS",
+    "DataQuality",
+    "Rule",
+    "refusal",
+    "rules_table",
+    "span_text",
+]
 
 REFUSED, COUNTED = "refused", "kept and counted"
+# A row every minute for 16 hours: more than anybody clicks.
+CROWDED = 1_000
 SHOWN_ROWS = 5  # enough to find the pattern in the file, few enough for one line
 
 
@@ -96,6 +109,11 @@ QUALITY_RULES: Mapping[str, Rule] = {
         what="rows later than the clock's now",
         remedy="kept; they lie after the default cutoff and are not seen there",
     ),
+    "crowded_day": Rule(
+        answer=COUNTED,
+        what="rows of users with more than 1,000 of them on that day (machines?)",
+        remedy="kept; by activity='day' such a day counts once, else leave these users out or they outweigh all others",
+    ),
     "zero_amount": Rule(answer=COUNTED, what="rows with an amount of zero", remedy="kept; they count as events"),
     "negative_amount": Rule(
         answer=COUNTED,
@@ -152,6 +170,8 @@ class DataQuality:
         First and last event.
     counts
         Rows by rule, of the rules that keep and count; only those that apply to the columns read.
+    crowds
+        Users with such days as the rule ``crowded_day`` counts, the busiest first: rows and date of the busiest day.
     """
 
     n_rows: int
@@ -159,6 +179,7 @@ class DataQuality:
     first: pd.Timestamp
     last: pd.Timestamp
     counts: Mapping[str, int]
+    crowds: Mapping[object, tuple[int, dt.date]] = field(default_factory=dict)
 
     def table(self) -> pd.DataFrame:
         """Give the counts as a table: rule, rows, share of all rows, what they are and what happens to them."""
@@ -174,6 +195,10 @@ class DataQuality:
         for name, count in self.counts.items():
             happens = f" ({_share(count / self.n_rows)}) {QUALITY_RULES[name].remedy}" if count else ""
             told[QUALITY_RULES[name].what] = f"{count:,}{happens}"
+        if self.crowds:
+            busiest = [f"{user!r} ({n:,} on {day})" for user, (n, day) in list(self.crowds.items())[:SHOWN_ROWS]]
+            more = f" and {len(self.crowds) - SHOWN_ROWS:,} more" if len(self.crowds) > SHOWN_ROWS else ""
+            told["users with such days, and their busiest"] = f"{', '.join(busiest)}{more}"
         return told
 
     def __str__(self) -> str:

@@ -5,6 +5,7 @@ How a log becomes one is told in :mod:`bayesdecay.data.history`.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from bayesdecay.data.sql import connect, fetch, identifier, plain
 from bayesdecay.errors import DataError
 from bayesdecay.files import replacing
 from bayesdecay.names import FIRST, GROUP, LAST, LAST_EVENT, SUM_TIMES, TIMES, USER, WEIGHT, N, T
+from bayesdecay.units import cutoff_instant
 
 __all__ = ["HISTORY_COLUMNS", "History", "as_described", "described"]
 
@@ -132,6 +134,38 @@ class History:
                 f"it holds the users with an activity up to {self.at}"
             )
         return self.over(self.table.take(pa.array(rows)))
+
+    def acquired_from(self, date: str | dt.date) -> History:
+        """Keep the users first seen on or after a date; a log that begins in the middle needs it for the fit.
+
+        Where a log begins later than the shop, the users first seen early in it are mostly old customers: their true
+        acquisition is unknown, and being seen at all selects the active ones. Leave out the users of a run-in, and
+        learn from those who come after it; then score everybody.
+
+        Parameters
+        ----------
+        date
+            First day that counts, or an instant. :func:`~bayesdecay.model.run_in.run_in_table` tells how many old
+            customers are left after a run-in of which length.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be read as a date, or carries a time zone.
+        DataError
+            If nobody was first seen since.
+
+        Examples
+        --------
+        >>> decay = DecayModel().fit(history.acquired_from("2024-03-01"))  # doctest: +SKIP
+        >>> decay.score(history)  # doctest: +SKIP
+        """
+        cutoff_instant(date)  # refuses what is no date
+        kept = pc.greater_equal(self.table[FIRST], pa.scalar(pd.Timestamp(date).to_pydatetime(), pa.timestamp("us")))
+        if not pc.any(kept).as_py():
+            latest = pc.max(self.table[FIRST]).as_py()
+            raise DataError(f"no user was first seen on or after {date}; the last was on {latest}; go back")
+        return self.over(self.table.filter(kept))
 
     def to_pandas(self) -> pd.DataFrame:
         """Copy the table to pandas."""

@@ -21,7 +21,7 @@ from bayesdecay.doors.options import (
     WindowOptions,
 )
 from bayesdecay.doors.outputs import check_folder
-from bayesdecay.doors.steps import choose, fit, report, score, summarize
+from bayesdecay.doors.steps import choose, drift, fit, report, score, summarize
 
 if TYPE_CHECKING:
     from bayesdecay.data.events import Events
@@ -37,11 +37,11 @@ bayesdecay run events.parquet --user customer_id --time ordered_at --horizon 30d
 
 Can it be trusted on this log? bayesdecay check events.parquet --user customer_id --time ordered_at --horizon 90d
 
-Step by step, to score again without fitting or to plan another campaign: summarize → fit → score, and choose and
-report with the fits of a run. 'bayesdecay COMMAND --help' tells more of each.
+Step by step, to score again without fitting or to plan another campaign: summarize → fit → score, and choose, report
+and drift with the fits of a run. 'bayesdecay COMMAND --help' tells more of each.
 
-Exit codes: 0 done; 1 the check found the forecasts wanting; 2 the command or the data cannot be used as they are;
-3 the sampler did not converge; 4 an optional part is not installed; 130 stopped by Ctrl-C.
+Exit codes: 0 done; 1 check found the forecasts wanting, or drift the fit outdated; 2 the command or the data cannot be
+used as they are; 3 the sampler did not converge; 4 an optional part is not installed; 130 stopped by Ctrl-C.
 """
 
 app = App(name="bayesdecay", help=_HELP, version=bayesdecay.__version__)
@@ -74,6 +74,7 @@ def run(
     check_folder(out)
     job = Job(
         **log_options.counting,
+        acquired_from=window.acquired_from,
         lapsed_after=window.lapsed_after,
         horizons=units.durations(window.horizon.split(",")),
         sampling=sampling.sampling(),
@@ -120,7 +121,7 @@ def demo(
     return 0
 
 
-for _step in (summarize, fit, score, choose, report, check):
+for _step in (summarize, fit, score, choose, report, check, drift):
     app.command(_step)
 
 

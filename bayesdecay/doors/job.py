@@ -38,6 +38,9 @@ class Job:
         Cutoff; the end of the log unless told.
     activity, session_gap, kinds, group
         As in :func:`bayesdecay.summarize`.
+    acquired_from : str, optional
+        The decay model learns only from users first seen on or after this date; all are scored. For a log that begins
+        in the middle, see :meth:`bayesdecay.History.acquired_from`.
     lapsed_after : duration
         Silence after which a user counts as lapsed, and is a candidate of the campaign.
     horizons : mapping of str to float
@@ -69,6 +72,7 @@ class Job:
     session_gap: units.Duration = "30min"
     kinds: tuple[str, ...] | None = None
     group: str | None = None
+    acquired_from: str | None = None
     lapsed_after: units.Duration = "60d"
     horizons: Mapping[str, float] = field(default_factory=lambda: units.durations(["30d", "90d"]))
     campaign: Campaign | None = None
@@ -85,8 +89,9 @@ class Job:
     def __post_init__(self) -> None:
         units.days(self.lapsed_after)
         units.days(self.session_gap)
-        if self.at is not None:
-            units.cutoff_instant(self.at)
+        for date in (self.at, self.acquired_from):
+            if date is not None:
+                units.cutoff_instant(date)
         check_horizons(self.horizons, check_activity(self.activity))
         if self.campaign_horizon is not None and self.campaign_horizon not in self.horizons:
             raise ValueError(f"campaign horizon {self.campaign_horizon!r} is not among {', '.join(self.horizons)}")

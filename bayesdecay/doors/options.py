@@ -123,10 +123,14 @@ class WindowOptions:
         30d or 12w. A campaign is about the longest.
     lapsed_after
         Silence after which a user counts as lapsed, and is a candidate of the campaign; as in 60d.
+    acquired_from
+        Learn how interest fades only from users first seen on or after this date, and score all: for a log that begins
+        later than the shop, whose first users are mostly old customers. All if not given.
     """
 
     horizon: str = "30d,90d"
     lapsed_after: str = "60d"
+    acquired_from: str | None = None
 
 
 @Parameter(name="*", group=Group("Campaign", sort_key=4))

@@ -77,8 +77,9 @@ def run_job(
     # A fit that is there was made of something; what is lacking is said all the same.
     enough = shortfalls if decay else require_enough
     lacking = tuple(one.sentence for one in enough(history, horizon=max(job.horizons.values())))
+    known = history if job.acquired_from is None else history.acquired_from(job.acquired_from)
     decay = decay or fitted(
-        lambda sampling: DecayModel().fit(history, method="auto", sampling=sampling, random_seed=job.random_seed),
+        lambda sampling: DecayModel().fit(known, method="auto", sampling=sampling, random_seed=job.random_seed),
         job.sampling,
         tell,
     )
@@ -104,7 +105,7 @@ def run_job(
             candidates=chances[job.target],
             plan=plan,
             check=check,
-            notes=(*job.notes, *lacking, *notes),
+            notes=(*job.notes, *lacking, *decay.remarks, *notes),
         )
     )
 

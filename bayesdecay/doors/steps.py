@@ -1,6 +1,6 @@
 """The steps of the main job as commands of their own, and what is done again with saved fits.
 
-summarize → fit → score;   choose and report with the fits of a run
+summarize → fit → score;   choose, report and drift with the fits of a run
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import bayesdecay
 from bayesdecay import units
-from bayesdecay.doors.exits import command_line, remarks, say, telling
+from bayesdecay.doors.exits import POOR_FORECAST, command_line, remarks, say, telling
 from bayesdecay.doors.options import (
     CampaignOptions,
     DecayFile,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bayesdecay.doors.job import Job
     from bayesdecay.model.returning import ReactivationFit
 
-__all__ = ["choose", "fit", "report", "score", "summarize"]
+__all__ = ["choose", "drift", "fit", "report", "score", "summarize"]
 
 # Posterior draws that scores rest on, as in a job.
 _DRAWS = 200
@@ -58,6 +58,7 @@ def fit(
     *,
     out: Path,
     restoration: float | None = None,
+    acquired_from: str | None = None,
     method: str = "nuts",
     sampling: SamplingOptions = _SAMPLING,
     result: ResultOptions = _RESULT,
@@ -70,6 +71,9 @@ def fit(
         File to write, .nc (NetCDF) or .zarr.
     restoration
         Part of lost interest that a visit restores: 0 (none) to 1 (all), such as 0.8; learned if not given.
+    acquired_from
+        Learn only from users first seen on or after this date, such as 2024-03-01: for a log that begins later than
+        the shop, whose first users are mostly old customers. Score all with it.
     method
         nuts; laplace, an approximation for very many users that tells whether it is good; or auto, which takes it
         where NUTS would take long.
@@ -80,11 +84,12 @@ def fit(
     check_file(out, suffixes=(".nc", ".zarr"), what="a fit")
     model, how, users = bayesdecay.DecayModel(restoration=restoration), sampling.sampling(), history_of(history)
     say(*remarks(one.sentence for one in require_enough(users)))
+    users = users if acquired_from is None else users.acquired_from(acquired_from)
     found = model.fit(users, method=method, sampling=how, random_seed=result.random_seed)
     summary = found.summary(allow_unconverged=result.allow_unconverged)
     say(summary.to_string(float_format="{:.3g}".format))
     found.save(out)
-    say(f"{found.verdict}: {out}")
+    say(f"{found.verdict}: {out}", *remarks(found.remarks))
     return 0
 
 
@@ -197,6 +202,45 @@ def report(
     write_report(out, report_content(events, job, found, command=command_line()))
     say(*remarks(found.remarks), f"report: {out}")
     return 0
+
+
+@telling()
+def drift(
+    log: LogSource,
+    *,
+    decay: DecayFile,
+    out: Path | None = None,
+    since: str | None = None,
+    try_refit: bool = True,
+    random_seed: int | None = None,
+    log_options: LogOptions = _LOG,
+) -> int:
+    """Compare a saved fit with newer data and say whether to refit; exit code 1 if the fit no longer holds.
+
+    Parameters
+    ----------
+    out
+        File to write all figures and the verdict to, .json; nothing is written if not given.
+    since
+        Cutoff from which users' forecasts are judged, as in 2024-06-30; that of the fit if not given.
+    try_refit
+        Fit again, by a quick approximation, and tell what that would change.
+    random_seed
+        The same seed gives the same results on the same machine.
+    """
+    from bayesdecay.doors.saved import decay_fit, refuse_other_unit
+
+    if out is not None:
+        check_file(out, suffixes=(".json",), what="a check for drift", log=log)
+    fitted = decay_fit(decay)
+    refuse_other_unit(fitted, log_options.activity)
+    history = bayesdecay.summarize(log_options.read(log), **log_options.counting)
+    found = bayesdecay.drift(fitted, history, since=since, try_refit=try_refit, random_seed=random_seed)
+    say(found.table.to_string(index=False, float_format="{:.4g}".format), found)
+    if out is not None:
+        found.to_json(out)
+        say(f"written: {out}")
+    return POOR_FORECAST if found.drifted else 0
 
 
 def _job_again(

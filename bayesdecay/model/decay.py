@@ -17,7 +17,10 @@ The likelihood is the marginal one of :mod:`bayesdecay.model.grid`.
 
 from __future__ import annotations
 
+import html
+import json
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,6 +37,7 @@ from bayesdecay import names
 from bayesdecay.data.history import History, SparkHistory
 from bayesdecay.errors import unknown_name
 from bayesdecay.model import grid as grids
+from bayesdecay.model import learned
 from bayesdecay.model.density import Density
 from bayesdecay.model.design import FitData
 from bayesdecay.model.fineness import fine_enough, grid_error, trimmed
@@ -216,6 +220,11 @@ class DecayModel:
             If the method is unknown.
         DataError
             If the history is empty, or a covariate is missing or constant.
+
+        Warns
+        -----
+        UserWarning
+            If nobody was active again, all users are alike, or one user decides what is learned of all.
         """
         if method not in METHODS:
             raise unknown_name("method", method, METHODS)
@@ -238,7 +247,8 @@ class DecayModel:
             tree["training_data"] = xr.DataTree(_training_data(data))
         tree[SHOCKS] = xr.DataTree(self._shocks(tree, history, random_seed))
         verdict = Verdict.of(tree, grid_error=error)
-        return DecayFit(idata=labelled(tree, kind=DecayFit.KIND, model=_description(self, history), verdict=verdict))
+        model = _description(self, history) | {"remarks": _remarks(self, history, data, tree)}
+        return DecayFit(idata=labelled(tree, kind=DecayFit.KIND, model=model, verdict=verdict))
 
     def _shocks(self, tree: xr.DataTree, history: History, random_seed: int | None) -> xr.Dataset:
         """Draw what the log says of the pace of all users together, a draw beside each of the posterior's."""
@@ -346,6 +356,11 @@ class DecayFit:
         """Whether the sampler converged, and the figures behind it."""
         return verdict_of(self.idata)
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What must be known before it is used: where the data told nothing and the prior speaks."""
+        return tuple(json.loads(self.idata.attrs["model"]).get("remarks", ()))
+
     def summary(self, *, ci_prob: float = 0.9, allow_unconverged: bool = False) -> pd.DataFrame:
         """Posterior of the population parameters, a row each, times in days.
 
@@ -406,7 +421,8 @@ class DecayFit:
 
     def _repr_html_(self) -> str:
         table = summary_table(self.idata, self.verdict).to_html(float_format="{:.3g}".format)
-        return f"<p>Decay fit: {self.verdict}</p>{table}"
+        remarks = "".join(f"<p>{html.escape(remark)}</p>" for remark in self.remarks)
+        return f"<p>Decay fit: {self.verdict}</p>{remarks}{table}"
 
 
 def _constants(data: FitData, grid: Grid) -> xr.Dataset:
@@ -431,6 +447,16 @@ def _training_data(data: FitData) -> xr.Dataset:
     return xr.Dataset({**rows, "time": ("activity", data.block.times)})
 
 
+def _remarks(model: DecayModel, history: History, data: FitData, tree: xr.DataTree) -> list[str]:
+    """Say, and warn of, what the data could not tell; the warning names the user that the kept words do not."""
+    different = data.weight.size
+    for remark in learned.of_data(history, different=different, named=True):
+        warnings.warn(remark, UserWarning, stacklevel=3)
+    priors = with_changes(DECAY_PRIORS, model.priors)
+    told = learned.of_posterior(tree["posterior"].to_dataset(), priors)
+    return [*learned.of_data(history, different=different, named=False), *told]
+
+
 def _description(model: DecayModel, history: History) -> dict[str, Any]:
     """Return the model and the data's terms in plain words, as kept in the fit's attributes."""
     return {
@@ -441,6 +467,8 @@ def _description(model: DecayModel, history: History) -> dict[str, Any]:
         "clock": grids.clock_of(history, model.clock),
         "priors": {name: asdict(prior) for name, prior in model.priors_in_force().items()},
         "activity": history.activity,
+        "session_gap": history.session_gap,
+        "kinds": history.kinds,
         "at": str(history.at),
         "users": len(history),
         "group": history.group,

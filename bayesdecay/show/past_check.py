@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from bayesdecay.data.history import History
 from bayesdecay.data.history_features import gaps
 from bayesdecay.decide.risk import check_share
+from bayesdecay.model.past_counts import Tally, replicated, tally
 from bayesdecay.model.population import Population
-from bayesdecay.model.replicates import Tally, replicated, tally
 from bayesdecay.names import bounds
 
 __all__ = ["COUNTS", "GAPS", "RETURNS", "SINCE", "PastCheck", "check_past"]

@@ -219,6 +219,7 @@ def test_what_is_kept_is_counted_and_printed():
     quality = log.quality
     assert quality.counts == {
         "duplicates": 2,
+        "crowded_day": 0,
         "future": 1,
         "zero_amount": 1,
         "negative_amount": 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import subprocess
 import sys
 from typing import get_type_hints
@@ -17,7 +18,7 @@ import bayesdecay as bd
 from bayesdecay.doors import cli
 from tests.doors.conftest import AT, HORIZONS, LAPSED, SEED, Shop, bayesdecay, files
 
-COMMANDS = ("run", "demo", "summarize", "fit", "score", "choose", "report", "check")
+COMMANDS = ("run", "demo", "summarize", "fit", "score", "choose", "report", "check", "drift")
 RESULTS = {"scores.parquet", "audience.csv", "decay.nc", "reactivation.nc", "report.html"}
 WHOLE = ("interest", "half_life", "p_never")
 EACH = ("p_return", "activities", "p_reactivation")
@@ -270,6 +271,55 @@ def test_check_tells_by_its_exit_code(shop):
     unsaid = bayesdecay("check", shop.log, *shop.columns, "--decay", shop.out / "decay.nc")
     assert unsaid.code == 2
     assert "say with --at" in unsaid.err
+
+
+def test_drift_tells_by_its_exit_code_and_in_json(shop, tmp_path):
+    words = (shop.log, *shop.columns, "--decay", shop.out / "decay.nc", "--random-seed", SEED)
+    done = bayesdecay("drift", *words, "--out", tmp_path / "drift.json")
+    assert done.code in (0, 1), done.err
+    told = json.loads((tmp_path / "drift.json").read_text(encoding="utf-8"))
+    assert done.code == int(told["drifted"])
+    assert told["fitted_at"] == "2024-07-15T23:59:59.999999"
+    assert told["known_users"] > 300
+    assert told["refit"]["users"] == told["known_users"] + told["new_users"]
+    for sentence in (
+        *told["verdict"],
+        "share active since",
+        "calibration slope",
+        f"written: {tmp_path / 'drift.json'}",
+    ):
+        assert sentence in done.out
+    again = bayesdecay("drift", *words, "--no-try-refit", "--since", "2024-08-01")
+    assert again.code in (0, 1), again.err
+    assert "A new fit" not in again.out
+
+
+def test_drift_says_what_it_needs(shop, tmp_path):
+    words = (shop.log, *shop.columns, "--decay", shop.out / "decay.nc")
+    for more, message in (
+        (("--at", AT), "the history ends at 2024-07-15 23:59:59.999999, and the fit saw all up to 2024-07-15"),
+        (("--since", "2024-06-01"), "it cannot be judged on what follows 2024-06-01"),
+        (("--activity", "event"), "the fit counts each day once, but here each event counts; give --activity day"),
+        (("--out", tmp_path / "drift.csv"), "a check for drift is written as .json, not as 'drift.csv'"),
+    ):
+        done = bayesdecay("drift", *words, *more)
+        assert done.code == 2
+        assert message in done.err
+    assert files(tmp_path) == set()
+
+
+def test_learning_from_users_acquired_since(shop, told, tmp_path):
+    words = (shop.log, *shop.columns, "--out", tmp_path / "out")
+    assert bayesdecay("run", *words, "--acquired-from", "2024-02-01").code == 0
+    assert told[0].acquired_from == "2024-02-01"
+    assert bayesdecay("run", *words, "--acquired-from", "soon").code == 2
+    history, fit = tmp_path / "history.parquet", tmp_path / "decay.nc"
+    assert bayesdecay("summarize", *shop.counting, "--out", history).code == 0
+    learned = ("--method", "laplace", "--restoration", 0.6, "--random-seed", 1, "--acquired-from", "2024-02-01")
+    done = bayesdecay("fit", history, "--out", fit, *learned)
+    assert done.code == 0, done.err
+    known = bd.History.from_parquet(history).acquired_from("2024-02-01")
+    assert json.loads(bd.load(fit).idata.attrs["model"])["users"] == len(known)
 
 
 def test_hindsight_is_refused(shop, tmp_path):

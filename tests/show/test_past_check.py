@@ -8,7 +8,7 @@ import pytest
 
 from bayesdecay.data.events import read_events
 from bayesdecay.data.history import summarize
-from bayesdecay.model.replicates import Tally
+from bayesdecay.model.past_counts import Tally
 from bayesdecay.show.log_verdicts import of_past
 from bayesdecay.show.past_check import COUNTS, GAPS, RETURNS, SINCE, _statistics, check_past
 from tests.show import made

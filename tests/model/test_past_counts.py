@@ -9,7 +9,7 @@ from scipy import integrate, stats
 from bayesdecay.data.events import read_events
 from bayesdecay.data.history import summarize
 from bayesdecay.data.simulate import simulate
-from bayesdecay.model.replicates import replicated, tally
+from bayesdecay.model.past_counts import replicated, tally
 from tests.show import made
 
 GAPS, SINCE = np.array([1.0, 5.0, 20.0]), np.array([7.0, 40.0])
