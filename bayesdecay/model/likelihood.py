@@ -41,7 +41,7 @@ LANES = 128
 # 64; alpha to 2^-17 of itself, so that alpha + n is (n below 64, of alpha near 1); the place of the restoration on a
 # part of its range so that T_2 is. Finer, they would not be; coarser, the gradient would be that of another place.
 _FINE_LOG, _FINE_ALPHA = 2.0**18, 18
-_FINE_PLACE, _FINE_PLACE_WIDE, _WIDE = 2.0**11, 2.0**14, 0.3
+_FINE_PLACE, _FINE_PLACE_WIDE, _WIDE = 2.0**12, 2.0**14, 0.3
 # Ratios E/beta are computed up to e^80, as far as single precision reaches.
 _MOST_LOG = np.float32(80.0)
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)

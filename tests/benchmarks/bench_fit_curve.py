@@ -273,6 +273,8 @@ def _agreement(agreed: dict[str, Any], users: int) -> list[str]:
 _PREAMBLE = (
     "Logs drawn from the model's own law (7 activities a user within at most 270 days), no two histories equal; "
     '`DecayModel().fit(history, method="auto")`, medians of the seconds, the most of the memory of a whole process. '
+    "Processor time is that of the whole process, all threads together; where the seconds are more than it, other work "
+    "took the cores, and sizes of different commits were measured under different load. "
     "Coverage counts the six population parameters of every log: 90 % of them are to be within their 90 % intervals."
 )
 

@@ -13,7 +13,7 @@ from bayesdecay.model.design import FitData
 from bayesdecay.model.variables import RestorationTransform
 from tests.model.worlds import SHOP, history_of, simulated
 
-LOGS, USERS = 3, 3_000
+LOGS, USERS = 2, 8_000
 # Unconstrained, as the density has them.
 FORWARD = {
     "sigma_log_rate_log__": np.log,
