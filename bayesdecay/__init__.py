@@ -72,8 +72,8 @@ if TYPE_CHECKING:
     from bayesdecay.errors import LeakageError as LeakageError
     from bayesdecay.errors import MissingExtraError as MissingExtraError
     from bayesdecay.errors import NotConvergedError as NotConvergedError
-    from bayesdecay.model.decay import DecayFit as DecayFit
     from bayesdecay.model.decay import DecayModel as DecayModel
+    from bayesdecay.model.decay_fit import DecayFit as DecayFit
     from bayesdecay.model.effect_fit import EffectFit as EffectFit
     from bayesdecay.model.effect_model import EffectModel as EffectModel
     from bayesdecay.model.fits import load as load
@@ -148,7 +148,7 @@ _ROOM = {
     "Population": "data.truth",
     "Coupon": "data.truth",
     "DecayModel": "model.decay",
-    "DecayFit": "model.decay",
+    "DecayFit": "model.decay_fit",
     "run_in_table": "model.run_in",
     "ReferenceModel": "model.reference",
     "ReferenceFit": "model.reference",

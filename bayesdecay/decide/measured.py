@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesdecay.decide.prospects import HeldProspects
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.effect_fit import EffectFit
 from bayesdecay.model.treated_users import Users, ids_of
 from bayesdecay.model.uncertainty import DrawOptions

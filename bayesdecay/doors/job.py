@@ -18,7 +18,7 @@ from bayesdecay.decide.campaign import Campaign
 from bayesdecay.decide.plan import Plan
 from bayesdecay.decide.risk import Risk
 from bayesdecay.doors.marks import warnings_of
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.posterior import Verdict
 from bayesdecay.model.returning import ReactivationFit
 from bayesdecay.model.sampling import Sampling

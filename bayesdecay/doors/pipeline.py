@@ -27,7 +27,8 @@ from bayesdecay.decide.targeting import choose
 from bayesdecay.doors.job import Job, JobResult, verdicts_of
 from bayesdecay.doors.marks import marked_plan, marked_scores, warnings_of
 from bayesdecay.errors import DataError
-from bayesdecay.model.decay import DecayFit, DecayModel
+from bayesdecay.model.decay import DecayModel
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.reactivation import ReactivationModel
 from bayesdecay.model.retry import fitted
 from bayesdecay.model.returning import ReactivationFit, score_reactivation

@@ -13,7 +13,7 @@ from bayesdecay import units
 from bayesdecay.data.history import History, HistoryFile
 from bayesdecay.data.scale.unloaded import read_history
 from bayesdecay.errors import DataError, LeakageError
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.fits import load
 from bayesdecay.model.returning import ReactivationFit
 

@@ -1,7 +1,7 @@
 r"""The decay model: ten or so population parameters of users' fading interest, however many users there are.
 
-In: a :class:`~bayesdecay.data.history.History`. Out: a :class:`DecayFit` with the posterior of the population, from
-which every user's own posterior follows in closed form (:mod:`bayesdecay.model.scoring`).
+In: a :class:`~bayesdecay.data.history.History`. Out: a :class:`~bayesdecay.model.decay_fit.DecayFit` with the posterior
+of the population, from which every user's own posterior follows in closed form (:mod:`bayesdecay.model.scoring`).
 
 .. math::
 
@@ -17,14 +17,10 @@ The likelihood is the marginal one of :mod:`bayesdecay.model.grid`.
 
 from __future__ import annotations
 
-import html
-import json
-import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,51 +30,28 @@ import xarray as xr
 from pytensor.compile.sharedvalue import shared
 
 from bayesdecay import names
-from bayesdecay.data.history import History, SparkHistory
+from bayesdecay.data.history import History
 from bayesdecay.errors import unknown_name
 from bayesdecay.model import grid as grids
 from bayesdecay.model import learned
-from bayesdecay.model.density import Density
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.design import FitData
-from bayesdecay.model.fineness import fine_enough, grid_error, trimmed
 from bayesdecay.model.fused import FusedLogLikelihood
 from bayesdecay.model.grid import Grid
-from bayesdecay.model.laplace import LEAST_PROPOSALS, draw_laplace
 from bayesdecay.model.pace import pace_of
 from bayesdecay.model.pace_fit import draw_shocks, fit_pace
 from bayesdecay.model.population import REGULARS, Population
-from bayesdecay.model.posterior import GRID_TOLERANCE, Verdict, labelled, summary_table, verdict_of, write_tree
+from bayesdecay.model.posterior import Verdict, labelled
 from bayesdecay.model.prior import DECAY_PRIORS, REGULAR_PRIORS, Prior, priors_table, with_changes
-from bayesdecay.model.sampling import Sampling, draw_posterior
-from bayesdecay.model.scoring import ScoreOptions, Scores, score
+from bayesdecay.model.sampling import Sampling
+from bayesdecay.model.search import METHODS, Means, draw_on_grid
 from bayesdecay.model.shocks import SHOCKS
-from bayesdecay.model.spark_scoring import score_on_spark
 from bayesdecay.model.variables import pooled, variable
-from bayesdecay.model.whitening import Whitening
 
-__all__ = ["DecayFit", "DecayModel"]
+__all__ = ["DecayModel"]
 
-METHODS = ("nuts", "laplace", "auto")
-# Draws that the grid is checked at. Of many users' narrow posterior one is like the other, and each takes a pass.
-_CHECKED_DRAWS, _CHECKED_DRAWS_LARGE, _MANY_USERS = 4, 1, 100_000
-_FIRST_DRAWS = 100
 # Draws that what was expected week by week is averaged over, at most.
 _PACE_DRAWS = 8
-# Rows of a first look, which finds the mode and the grid; of twice as many or less, all are looked at.
-_LOOKED_AT = 20_000
-# Part of the tolerance of the grid that is used up beforehand. What some rows say of the error of all is rough: of a
-# million users, 0.005 became 0.024.
-_OF_TOLERANCE, _OF_TOLERANCE_SAMPLED = 0.5, 0.1
-# Where the grid is found too coarse afterwards: 0.1 nats of 800 users became less than 0.01 by so much finer a grid.
-_FINER = 1.5
-# Rows x rates from which on "auto" takes the approximation.
-_LARGE = 4_000_000
-# Proposals x rows x rates where proposals are cheap, some seconds: with 440 effective draws on CDNOW the standard
-# deviations are 6 % short, by chance or by the tails that so few do not reach.
-_LOOKS, _MOST_PROPOSALS = 4e9, 2_000
-# Each design has its own weights on the grid. Of 480 of them the graph outside the fused operation takes most of the
-# time: a fit takes 140 s uncompiled and 50 s compiled.
-_FEW_DESIGNS = 16
 _LOGLIK = FusedLogLikelihood("bayesdecay.model.likelihood.marginal_loglik", n_parameters=4)
 
 
@@ -228,19 +201,14 @@ class DecayModel:
         """
         if method not in METHODS:
             raise unknown_name("method", method, METHODS)
-        sampling = sampling or Sampling()
         data = FitData.of(history)
-        whole, narrow, finest = self.grid(history), True, self.rates is not None
-        while True:
-            model, grid, density, whitening = self._looked_at(data, whole, narrow=narrow)
-            tree = _drawn(data, model, grid, (density, whitening), (method, sampling, random_seed))
-            if narrow and not _holds(grid, tree):  # the first look at some of the users misled
-                narrow = False
-                continue
-            error = grid_error(self._population(tree, data, grid), data, grid, whole=whole)
-            if finest or error <= GRID_TOLERANCE:
-                break
-            whole, finest = whole.finer(_FINER), True  # the first look's draws lay where a coarser grid will do
+        means = Means(
+            method=method,
+            sampling=sampling or Sampling(),
+            random_seed=random_seed,
+            fixed_rates=self.rates is not None,
+        )
+        tree, error = draw_on_grid(self.build, data, self.grid(history), means)
         for name, fixed in (("kappa", self.coupling), ("rho", self.restoration)):
             tree["posterior"][name].attrs["fixed"] = int(fixed is not None)
         if keep_training_data:
@@ -259,185 +227,8 @@ class DecayModel:
         rng = np.random.default_rng(None if random_seed is None else [random_seed, 1])
         return draw_shocks(found, (sizes[names.CHAIN], sizes[names.DRAW]), rng)
 
-    def _looked_at(self, data: FitData, grid: Grid, *, narrow: bool) -> tuple[pm.Model, Grid, Density, Whitening]:
-        """Find a grid that is fine enough and where the posterior lies; of many users, from a look at some first."""
-        look = data.sample(_LOOKED_AT) if data.weight.size > 2 * _LOOKED_AT else data
-        model = self.build(look, grid)
-        density = Density.of(model)
-        whitening, finer = Whitening.of(density, bent_by="rho"), grid
-        first = xr.DataTree.from_dict({"posterior": whitening.normal_draws(density, _FIRST_DRAWS)})
-        if self.rates is None:
-            population = self._population(first, look, grid)
-            share = _OF_TOLERANCE if look is data else _OF_TOLERANCE_SAMPLED
-            finer = fine_enough(population, look, grid, share=share)
-            finer = finer if look is data else trimmed(population, look, finer, share=share)
-        if look is not data and narrow:
-            # Where the mode of all lies is known as well as some tell, which is less well than all do.
-            rho, wide = first["posterior"]["rho"], math.sqrt(data.weight.size / look.weight.size)
-            reach = (10.0 + 4.0 * wide) * float(rho.std())
-            finer = finer.narrowed(float(rho.mean()) - reach, float(rho.mean()) + reach)
-        if look is not data or finer is not grid:
-            model, grid = self.build(data, finer), finer
-            density = Density.of(model)
-        if look is not data:
-            whitening = whitening.refined(density)
-        return model, grid, density, whitening
-
-    @staticmethod
-    def _population(tree: xr.DataTree, data: FitData, grid: Grid) -> Population:
-        """Some draws of a posterior, with what the model knows besides them put into its tree."""
-        tree["constant_data"] = xr.DataTree(_constants(data, grid))
-        many = data.weight.sum() > _MANY_USERS
-        return Population.of(tree, draws=_CHECKED_DRAWS_LARGE if many else _CHECKED_DRAWS)
-
-
-def _drawn(
-    data: FitData,
-    model: pm.Model,
-    grid: Grid,
-    where: tuple[Density, Whitening],
-    how: tuple[str, Sampling, int | None],
-) -> xr.DataTree:
-    """Draw by the method that was asked for, or by NUTS where "auto" finds the approximation poor."""
-    density, whitening = where
-    method, sampling, random_seed = how
-    if method == "laplace" or (method == "auto" and _is_large(data, grid)):
-        cells = data.weight.size * grid.rates.size
-        proposals = int(np.clip(_LOOKS / cells, LEAST_PROPOSALS, _MOST_PROPOSALS))
-        tree = draw_laplace(density, whitening, sampling, proposals=proposals, random_seed=random_seed)
-        if method == "laplace" or Verdict.of(tree).converged:
-            return tree
-    return draw_posterior(
-        model,
-        sampling,
-        density=density if data.design_group.size <= _FEW_DESIGNS else None,
-        whitening=whitening,
-        random_seed=random_seed,
-    )
-
-
-def _holds(grid: Grid, tree: xr.DataTree) -> bool:
-    """Whether all draws of the restoration lie where the likelihood is interpolated."""
-    rho = tree["posterior"]["rho"]
-    return grid.restorations.size == 1 or bool(rho.min() >= grid.restorations[0] and rho.max() <= grid.restorations[-1])
-
-
-def _is_large(data: FitData, grid: Grid) -> bool:
-    """Whether NUTS would take minutes, and the posterior can be about normal: a spread of groups is not."""
-    return not data.groups and data.weight.size * grid.rates.size >= _LARGE
-
 
 _LOCATIONS = (("log_rate", "delta"), ("log_interest", "gamma"))
-
-
-class _Asked(TypedDict, total=False):
-    options: ScoreOptions | None
-    draws: int
-    allow_unconverged: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecayFit:
-    """Posterior of the decay model.
-
-    Parameters
-    ----------
-    idata : xarray.DataTree
-        Groups ``posterior`` (chain, draw), ``sample_stats``, ``constant_data`` (grid, groups, covariates), ``shocks``
-        (chain, draw): how restless the pace of all users together is, and where it stands at the cutoff.
-    """
-
-    idata: xr.DataTree
-
-    KIND = "decay"
-
-    @property
-    def verdict(self) -> Verdict:
-        """Whether the sampler converged, and the figures behind it."""
-        return verdict_of(self.idata)
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What must be known before it is used: where the data told nothing and the prior speaks."""
-        return tuple(json.loads(self.idata.attrs["model"]).get("remarks", ()))
-
-    def summary(self, *, ci_prob: float = 0.9, allow_unconverged: bool = False) -> pd.DataFrame:
-        """Posterior of the population parameters, a row each, times in days.
-
-        Raises
-        ------
-        NotConvergedError
-            If the fit did not converge and ``allow_unconverged`` is not set; then the table says so in a column.
-        """
-        self.verdict.require(allow_unconverged=allow_unconverged)
-        return summary_table(self.idata, self.verdict, ci_prob=ci_prob)
-
-    @overload
-    def score(self, history: History, **asked: Unpack[_Asked]) -> Scores: ...
-    @overload
-    def score(self, history: SparkHistory, **asked: Unpack[_Asked]) -> Any: ...
-    def score(
-        self,
-        history: History | SparkHistory,
-        *,
-        options: ScoreOptions | None = None,
-        draws: int = 200,
-        allow_unconverged: bool = False,
-    ) -> Scores | Any:
-        """Score every user of a history: those of the fit, or new users and new events, without a new fit.
-
-        Parameters
-        ----------
-        history : History or SparkHistory
-            One row a user, up to the cutoff that the statements are made at.
-        options : ScoreOptions, optional
-            Horizons, silent times, floor, interval; 30 and 90 days unless told.
-        draws : int
-            Posterior draws used, evenly spread over the chains.
-
-        Returns
-        -------
-        Scores or pyspark.sql.DataFrame
-            The latter, with the same columns and not yet computed, of a history on Spark.
-
-        Raises
-        ------
-        NotConvergedError
-            If the fit did not converge and ``allow_unconverged`` is not set.
-        """
-        population = self.population(draws, allow_unconverged=allow_unconverged)
-        if isinstance(history, SparkHistory):
-            return score_on_spark(population, history, options or ScoreOptions())
-        return score(population, history, options or ScoreOptions())
-
-    def population(self, draws: int | None = None, *, allow_unconverged: bool = False) -> Population:
-        """Return the posterior as plain arrays, at most ``draws`` rows."""
-        self.verdict.require(allow_unconverged=allow_unconverged)
-        return Population.of(self.idata, draws=draws)
-
-    def save(self, path: str | Path) -> Path:
-        """Write the fit to ``.nc`` (NetCDF) or ``.zarr``; read it with :func:`bayesdecay.load`."""
-        return write_tree(self.idata, path)
-
-    def _repr_html_(self) -> str:
-        table = summary_table(self.idata, self.verdict).to_html(float_format="{:.3g}".format)
-        remarks = "".join(f"<p>{html.escape(remark)}</p>" for remark in self.remarks)
-        return f"<p>Decay fit: {self.verdict}</p>{remarks}{table}"
-
-
-def _constants(data: FitData, grid: Grid) -> xr.Dataset:
-    """What scoring needs besides the draws."""
-    constants = xr.Dataset(coords={"rate": grid.rates, "restoration_node": grid.restorations})
-    if data.groups:
-        constants = constants.assign_coords(group=list(data.groups))
-    if data.standard.names:
-        constants = constants.assign_coords(covariate=list(data.standard.names))
-        constants["covariate_center"] = ("covariate", data.standard.center)
-        constants["covariate_scale"] = ("covariate", data.standard.scale)
-    constants["rate"].attrs |= {"units": "1/d", "clock": grid.clock}
-    if grid.regular:
-        constants["regular_rate"] = ((), grid.regular, {"units": "1/d"})
-    return constants
 
 
 def _training_data(data: FitData) -> xr.Dataset:
@@ -452,8 +243,7 @@ def _remarks(model: DecayModel, history: History, data: FitData, tree: xr.DataTr
     different = data.weight.size
     for remark in learned.of_data(history, different=different, named=True):
         warnings.warn(remark, UserWarning, stacklevel=3)
-    priors = with_changes(DECAY_PRIORS, model.priors)
-    told = learned.of_posterior(tree["posterior"].to_dataset(), priors)
+    told = learned.of_posterior(tree["posterior"].to_dataset(), model.priors_in_force())
     return [*learned.of_data(history, different=different, named=False), *told]
 
 

@@ -21,7 +21,7 @@ from scipy.special import expit
 from bayesdecay import names
 from bayesdecay.errors import unknown_name
 from bayesdecay.model.coefficients import Coefficients
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.effect_draws import EffectDraws
 from bayesdecay.model.posterior import Verdict, summary_table, verdict_of, write_tree
 from bayesdecay.model.terms import Terms

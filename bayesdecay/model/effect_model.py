@@ -38,7 +38,7 @@ from bayesdecay.data.experiment import Experiment
 from bayesdecay.errors import DataError, unknown_name
 from bayesdecay.model import logit_graph
 from bayesdecay.model.amount import add_amount
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.density import Density
 from bayesdecay.model.effect_fit import EffectFit
 from bayesdecay.model.expression import columns_of, read_terms

@@ -8,7 +8,7 @@ from pathlib import Path
 import xarray as xr
 
 from bayesdecay.errors import DataError
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.effect_fit import EffectFit
 from bayesdecay.model.posterior import kind_of, read_tree, trees_by_name, write_tree
 from bayesdecay.model.returning import ReactivationFit

@@ -21,7 +21,7 @@ from bayesdecay.data.ids import positions
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.errors import DataError
 from bayesdecay.model import logit_graph
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.grid import INSTANTS, log_next_day
 from bayesdecay.model.logit_graph import Outcome
 from bayesdecay.model.prior import REACTIVATION_PRIORS, Prior, with_changes

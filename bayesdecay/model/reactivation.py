@@ -1,6 +1,6 @@
 r"""The reactivation model: who of the lapsed users returns within the horizon, interest being an uncertain input.
 
-In: :class:`~bayesdecay.data.snapshots.Snapshots` and a :class:`~bayesdecay.model.decay.DecayFit`. Out: a
+In: :class:`~bayesdecay.data.snapshots.Snapshots` and a :class:`~bayesdecay.model.decay_fit.DecayFit`. Out: a
 :class:`~bayesdecay.model.returning.ReactivationFit` that gives every lapsed user a probability with its interval.
 
 .. math::
@@ -31,7 +31,7 @@ from bayesdecay.data.history import History
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.errors import DataError, unknown_name
 from bayesdecay.model import logit_graph
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.density import Density
 from bayesdecay.model.formula import Formula
 from bayesdecay.model.horseshoe import MANY

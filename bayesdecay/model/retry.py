@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.returning import ReactivationFit
 from bayesdecay.model.sampling import Sampling
 

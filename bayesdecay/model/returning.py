@@ -23,7 +23,7 @@ from bayesdecay import names, units
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.errors import unknown_name
 from bayesdecay.model.coefficients import Coefficients
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.latent_interest import log_interest_draws, log_mean
 from bayesdecay.model.posterior import Verdict, summary_table, verdict_of, write_tree
 from bayesdecay.model.scores import Scores

@@ -32,7 +32,7 @@ from bayesdecay.data.record import History
 from bayesdecay.data.simulate import simulate
 from bayesdecay.data.truth import Population as Truth
 from bayesdecay.errors import DataError
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.names import FIRST
 from bayesdecay.units import Duration, Durations, days, durations
 

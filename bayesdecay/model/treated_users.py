@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bayesdecay import names
 from bayesdecay.data.experiment import Experiment
 from bayesdecay.data.snapshots import Snapshots
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.latent_interest import log_interest_draws, shared_log_interest, slices
 from bayesdecay.model.uncertainty import DrawOptions
 

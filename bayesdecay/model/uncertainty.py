@@ -25,7 +25,7 @@ from scipy.stats import norm
 from bayesdecay import names
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.model.coefficients import Coefficients
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.latent_interest import log_interest_draws, log_mean
 from bayesdecay.model.returning import ReactivationFit
 from bayesdecay.model.terms import Design

@@ -22,7 +22,7 @@ import xarray as xr
 from bayesdecay import names, units
 from bayesdecay.data.events import Date, Events
 from bayesdecay.errors import unknown_name
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.show.candidates import Candidate
 from bayesdecay.show.comparison_words import sentences
 from bayesdecay.show.held_out import WAYS, HeldOut, Work

@@ -16,7 +16,7 @@ from bayesdecay.data.events import Events
 from bayesdecay.data.history import History
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.decide.plan import Plan
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.population import Population
 from bayesdecay.model.returning import ReactivationFit
 from bayesdecay.model.scoring import Scores

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from bayesdecay import names
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.errors import unknown_name
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.returning import ReactivationFit
 from bayesdecay.model.terms import Design, Terms
 from bayesdecay.model.uncertainty import DrawOptions

@@ -39,7 +39,8 @@ from bayesdecay.data.rewind import as_of
 from bayesdecay.decide.risk import check_share
 from bayesdecay.errors import DataError, LeakageError
 from bayesdecay.files import replacing
-from bayesdecay.model.decay import DecayFit, DecayModel
+from bayesdecay.model.decay import DecayModel
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.show.drift_rules import judged, said
 from bayesdecay.show.refit import Refit, refitted
 from bayesdecay.show.shift import KNOWN, NEW, known_users, mix, new_users

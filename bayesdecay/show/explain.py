@@ -23,7 +23,7 @@ from bayesdecay import names
 from bayesdecay.data.ids import positions
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.model.coefficients import BASELINE
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.returning import PART, ReactivationFit
 from bayesdecay.model.uncertainty import DrawOptions
 from bayesdecay.show.part_words import Part, PartWords, parts_of

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from bayesdecay import names
 from bayesdecay.data.folds import folds
 from bayesdecay.data.snapshots import Snapshots
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.leave_out import leave_user_out
 from bayesdecay.model.posterior import Verdict
 from bayesdecay.model.retry import fitted

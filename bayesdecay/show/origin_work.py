@@ -17,7 +17,8 @@ from bayesdecay.data.history import History, summarize
 from bayesdecay.data.sufficiency import Shortfall, require_enough
 from bayesdecay.errors import DataError, NotConvergedError
 from bayesdecay.model.bgnbd import fit_bgnbd
-from bayesdecay.model.decay import DecayFit, DecayModel
+from bayesdecay.model.decay import DecayModel
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.posterior import Verdict
 from bayesdecay.model.retry import fitted
 from bayesdecay.model.sampling import Sampling

@@ -14,7 +14,7 @@ import pandas as pd
 
 from bayesdecay import names
 from bayesdecay.data.snapshots import Snapshots
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.returning import ReactivationFit
 from bayesdecay.model.uncertainty import (
     SOURCES,

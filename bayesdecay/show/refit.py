@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 
 from bayesdecay.data.history import History
-from bayesdecay.model.decay import DecayFit, DecayModel
+from bayesdecay.model.decay import DecayModel
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.population import Population, total_loglik
 from bayesdecay.model.prior import Prior
 from bayesdecay.model.scoring import ScoreOptions, score

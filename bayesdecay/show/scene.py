@@ -19,7 +19,7 @@ from bayesdecay import names
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.model.coefficients import Coefficients
 from bayesdecay.model.columns import Columns
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.expression import columns_of, read_terms
 from bayesdecay.model.latent_interest import log_interest_draws, log_mean
 from bayesdecay.model.returning import ReactivationFit

@@ -14,7 +14,8 @@ from bayesdecay.data.history import History
 from bayesdecay.data.simulate import Simulation
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.data.truth import Population as Truth
-from bayesdecay.model.decay import DecayFit, DecayModel
+from bayesdecay.model.decay import DecayModel
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.posterior import read_tree, write_tree
 from bayesdecay.model.reactivation import ReactivationModel
 from bayesdecay.model.reference import ReferenceFit, ReferenceModel

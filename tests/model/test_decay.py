@@ -12,8 +12,9 @@ from scipy import stats
 
 from bayesdecay.data.truth import Population as Truth
 from bayesdecay.errors import DataError, NotConvergedError
-from bayesdecay.model import decay as decay_module
-from bayesdecay.model.decay import DecayFit, DecayModel
+from bayesdecay.model import search
+from bayesdecay.model.decay import DecayModel
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.design import FitData
 from bayesdecay.model.grid import Grid
 from bayesdecay.model.population import Population, total_loglik
@@ -143,7 +144,7 @@ def test_fit_describes_itself(fit, history):
 
 def test_a_grid_found_too_coarse_afterwards_is_made_finer_once(few, monkeypatch):
     errors = iter([0.05, 0.002])
-    monkeypatch.setattr(decay_module, "grid_error", lambda *_, **__: next(errors))
+    monkeypatch.setattr(search, "grid_error", lambda *_, **__: next(errors))
     model = DecayModel(restoration=0.6, coupling=0.4)
     fit = model.fit(few, method="laplace", random_seed=1)
     assert fit.verdict.grid_error == 0.002

@@ -16,7 +16,7 @@ from bayesdecay.data.experiment import Experiment
 from bayesdecay.data.experiment_table import read_experiment
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.errors import DataError
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.effect_fit import EffectFit
 from bayesdecay.model.effect_model import EffectModel
 from bayesdecay.model.fits import load

@@ -15,7 +15,8 @@ from bayesdecay.data.events import Events, read_events
 from bayesdecay.data.history import History, summarize
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.errors import DataError
-from bayesdecay.model.decay import DecayFit, DecayModel
+from bayesdecay.model.decay import DecayModel
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.joint import build_joint
 from bayesdecay.model.latent_interest import shared_log_interest, slices
 from bayesdecay.model.prior import DECAY_PRIORS, REACTIVATION_PRIORS

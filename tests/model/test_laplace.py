@@ -12,8 +12,9 @@ import xarray as xr
 from scipy import stats
 
 from bayesdecay.errors import NotConvergedError
-from bayesdecay.model import decay as module
-from bayesdecay.model.decay import DecayFit, DecayModel
+from bayesdecay.model import search as module
+from bayesdecay.model.decay import DecayModel
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.density import Density
 from bayesdecay.model.design import FitData
 from bayesdecay.model.fineness import grid_error, trimmed

@@ -13,7 +13,7 @@ import xarray as xr
 import bayesdecay
 from bayesdecay.errors import DataError, MissingExtraError, NotConvergedError
 from bayesdecay.model import posterior as module
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.fits import load, save_fits
 from bayesdecay.model.posterior import Verdict, read_tree, thinned, verdict_of, write_tree
 from bayesdecay.model.scoring import ScoreOptions

@@ -15,7 +15,7 @@ from scipy.special import expit, logit
 from bayesdecay.data.events import read_events
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.errors import DataError, LeakageError, NotConvergedError
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.fits import load, save_fits
 from bayesdecay.model.prior import Prior
 from bayesdecay.model.reactivation import ReactivationModel

@@ -14,7 +14,7 @@ from scipy.special import expit
 from bayesdecay.data.snapshots import Snapshots, snapshots
 from bayesdecay.errors import LeakageError
 from bayesdecay.model import returning as module
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.latent_interest import shared_log_interest, slices
 from bayesdecay.model.returning import ReactivationFit, score_reactivation
 from tests.model.made_up import returning_of, terms_of

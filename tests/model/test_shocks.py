@@ -15,7 +15,7 @@ from bayesdecay import curves
 from bayesdecay.data.calendar import Calendar
 from bayesdecay.data.truth import Population as Truth
 from bayesdecay.model import kernel
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.posterior import read_tree, write_tree
 from bayesdecay.model.scoring import ScoreOptions, forecast_counts, forecast_totals, score, user_draws
 from bayesdecay.model.shocks import SHOCKS, paths, segments

@@ -16,7 +16,7 @@ from bayesdecay.data.snapshots import Snapshots, snapshots
 from bayesdecay.errors import NotConvergedError
 from bayesdecay.model import uncertainty as module
 from bayesdecay.model.coefficients import Coefficients
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.returning import ReactivationFit
 from bayesdecay.model.uncertainty import SOURCES, DrawOptions, interval_widening, share_of, variance_shares
 from tests.model.made_up import returning_of, terms_of

@@ -16,7 +16,7 @@ from bayesdecay.data.history import History, summarize
 from bayesdecay.data.simulate import Simulation, simulate
 from bayesdecay.data.snapshots import Snapshots, snapshots
 from bayesdecay.data.truth import Population as Truth
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.design import Standard
 from bayesdecay.model.grid import Grid
 from bayesdecay.model.population import Population

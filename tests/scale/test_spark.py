@@ -17,7 +17,7 @@ from bayesdecay.data.scale.spark_history import SparkHistory
 from bayesdecay.data.scale.unloaded import read_history
 from bayesdecay.data.scale.warehouse import warehouse_sql
 from bayesdecay.errors import DataError
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.population import Population
 from bayesdecay.model.scores import ScoreOptions
 from bayesdecay.model.scoring import score

@@ -11,7 +11,8 @@ from bayesdecay.data.events import Events, read_events
 from bayesdecay.data.history import History, summarize
 from bayesdecay.data.simulate import simulate
 from bayesdecay.data.truth import Population as Truth
-from bayesdecay.model.decay import DecayFit, DecayModel
+from bayesdecay.model.decay import DecayModel
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.posterior import Verdict, labelled
 from bayesdecay.model.prior import DECAY_PRIORS
 

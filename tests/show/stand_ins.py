@@ -13,7 +13,7 @@ import xarray as xr
 
 from bayesdecay.data.history import History
 from bayesdecay.data.snapshots import Snapshots
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.formula import Formula
 from bayesdecay.model.posterior import Verdict
 from tests.show import made

@@ -16,7 +16,7 @@ import pytest
 import xarray as xr
 
 from bayesdecay.decide import Campaign, choose
-from bayesdecay.model.decay import DecayFit
+from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.scoring import ScoreOptions, Scores
 from bayesdecay.show.checks import check_forecast, later_activity
 from bayesdecay.show.report import ReportContent, render_report, write_report
