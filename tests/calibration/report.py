@@ -1,0 +1,120 @@
+"""reports/calibration.md of the replicates that are there, and a picture of each study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from arviz_stats.ecdf_utils import ecdf_pit
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bayesdecay.show.style import ACCENT, BAND, INK, QUIET, STYLE, styled
+from tests.calibration.judged import Judged, coverage_table, independent_pits, judged, least_p_value
+from tests.calibration.study import LEVELS, Study, read_records
+
+__all__ = ["plot_ranks", "write_report"]
+
+_COLUMNS, _BAND_PROB = 4, 0.95
+# Simulated uniform samples that the band's width is found from.
+_BAND_SAMPLES = 1_000
+_HEAD = """# Calibration
+
+Is an interval of 90 % one of 90 %? Made by `make calibration` (`tests/calibration/`): a truth is drawn from the prior,
+a log from the truth, the model is fitted to the log with the same prior, and it is seen where the truth lies among the
+posterior's draws. Over many replicates its rank is uniform, and each interval holds it as often as it says, if
+simulator, likelihood, sampler and scores are all right; with an error anywhere they are not.
+
+**How to read the tables.** `replicates` are simulated logs, `values` the truths that were looked at (several users of a
+log). The columns say which share of the truths the equal-tailed intervals of 50, 80, 90 and 95 % hold, with a standard
+error in brackets; users of one log are not independent, and the error counts logs. `p` is the p-value of the ranks'
+uniformity (the pointwise order test of ArviZ on one value a log); of so many rows a few are small by chance, so below
+each table stands the least one times the number of rows. To see an error of 2 % in a coverage of 90 % takes an error of
+0.01: 900 replicates of a population's parameter, fewer of users.
+
+**How to read the pictures.** The line is the share of ranks below x, less x: 0 if all is well. The band holds the whole
+line with 95 % probability if the ranks are uniform. A hill and then a valley mean intervals that are too narrow, the
+reverse too wide ones; a hill alone means truths lower than said, a valley higher. Red lines leave the band."""
+
+
+def write_report(studies: Sequence[Study], folder: Path) -> Path:
+    """Write the report beside the folder of the replicates, and the pictures into it."""
+    parts = [_HEAD]
+    for study in studies:
+        found = judged(read_records(folder / f"{study.name}.jsonl"))
+        if found.converged.size > 1:
+            parts.append(_section(study, found, folder))
+    path = folder.with_suffix(".md")
+    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return path
+
+
+def _section(study: Study, found: Judged, folder: Path) -> str:
+    """One study: what was done, its tables, its picture."""
+    table, size = coverage_table(found), found.converged.size
+    plot_ranks(found).savefig(folder / f"{study.name}.svg", metadata={"Date": None})
+    told = ", ".join(f"{count} of the {name} fit" for name, count in sorted(found.faults.items())) or "none"
+    lines = [
+        f"## {study.title}",
+        study.about,
+        f"{size} replicates; not converged by the verdict of the fit, and in the table all the same: {told}. "
+        + f"Logs that could not be fitted and were left out: {found.refused}.",
+        _markdown(table),
+        f"Least p-value times the number of rows: {least_p_value(table['p_value']):.2g}.",
+    ]
+    if 1 < found.converged.sum() < size:
+        kept = coverage_table(found, converged_only=True)
+        shown = kept[["replicates", "90%", "90% se", "p_value"]]
+        lines += [f"Only the {found.converged.sum()} replicates whose fits all converged:", _short(shown)]
+    lines.append(f"![Ranks: {study.title}]({folder.name}/{study.name}.svg)")
+    return "\n\n".join(lines)
+
+
+def plot_ranks(found: Judged) -> Figure:
+    """Draw the empirical distribution of each quantity's ranks less the uniform one, within its simultaneous band."""
+    names = list(found.pits)
+    rows = -(-len(names) // _COLUMNS)
+    with mpl.rc_context(dict(STYLE)):
+        figure = Figure(figsize=(2.3 * _COLUMNS, 1.55 * rows + 0.3), layout="constrained")
+        axes = figure.subplots(rows, _COLUMNS, sharex=True, squeeze=False)
+        for ax in axes.ravel()[len(names) :]:
+            ax.set_visible(False)
+        pits = {name: independent_pits(found, name) for name in names}
+        x, _, low, high = ecdf_pit(next(iter(pits.values())), _BAND_PROB, _BAND_SAMPLES)
+        for ax, (name, values) in zip(axes.ravel(), pits.items(), strict=False):
+            _plot_one(ax, name, values, (x, low - x, high - x))
+    return figure
+
+
+def _plot_one(ax: Axes, name: str, pits: np.ndarray, band: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    x, low, high = band
+    seen = np.searchsorted(np.sort(pits), x, side="right") / pits.size - x
+    seen[[0, -1]] = 0.0
+    leaves = bool(((seen < low) | (seen > high)).any())
+    with styled(ax):
+        ax.fill_between(x, low, high, color=BAND, alpha=0.5)
+        ax.axhline(0.0, color=QUIET, linewidth=0.8)
+        ax.plot(x, seen, color=ACCENT if leaves else INK, linewidth=1.2)
+        ax.set_title(name, fontsize=7.5)
+        ax.tick_params(labelsize=6.5)
+        ax.set_xticks([0.0, 0.5, 1.0])
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    """Write the whole table, each share with its error."""
+    head = ["quantity", "replicates", "values", *(f"{level:.0%}" for level in LEVELS), "p"]
+    lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
+    for name, row in table.iterrows():
+        shares = [f"{row[f'{level:.0%}']:.3f} ({row[f'{level:.0%} se']:.3f})" for level in LEVELS]
+        cells = [f"{row['replicates']:.0f}", f"{row['values']:.0f}", *shares, f"{row['p_value']:.2g}"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _short(table: pd.DataFrame) -> str:
+    """Write a few columns of a table, on few lines."""
+    told = [f"{name} {row['90%']:.3f} ({row['90% se']:.3f})" for name, row in table.iterrows()]
+    return f"coverage of 90 %: {'; '.join(told)}. Least p-value times rows: {least_p_value(table['p_value']):.2g}."
