@@ -161,8 +161,8 @@ REACTIVATION_PRIORS: Mapping[str, Prior] = {
     "slope_interest": Prior(
         distribution="Normal",
         parameters={"mu": 1.0, "sigma": 1.0},
-        reason="of log interest itself: e times the interest, e times the odds, if the law of decay is all there is and "
-        "returns are rare; by how much is open, the other way round is a surprise",
+        reason="of log interest itself: e times the interest, e times the odds, if the law of decay is all there is "
+        "and returns are rare; by how much is open, the other way round is a surprise",
     ),
     "tau_intercept": Prior(
         distribution="HalfNormal",

@@ -60,8 +60,8 @@ def _section(study: Study, found: Judged, folder: Path) -> str:
     lines = [
         f"## {study.title}",
         study.about,
-        f"{size} replicates; not converged by the verdict of the fit, and in the table all the same: {told}. "
-        + f"Logs that could not be fitted and were left out: {found.refused}.",
+        f"{size} replicates. Not converged by the verdict of the fit, and in the table all the same: {told}.",
+        f"Logs that could not be fitted and were left out: {found.refused}.",
         _markdown(table),
         f"Least p-value times the number of rows: {least_p_value(table['p_value']):.2g}.",
     ]

@@ -122,7 +122,7 @@ def test_the_report_shows_each_study(tmp_path):
     made(conjugate(), folder)
     text = write_report([toy(conjugate())], folder).read_text()
     assert "## A toy" in text
-    assert f"{REPLICATES} replicates; not converged by the verdict of the fit" in text
+    assert f"{REPLICATES} replicates. Not converged by the verdict of the fit" in text
     assert "8 of the toy fit" in text
     assert "![Ranks: A toy](calibration/toy.svg)" in text
     assert "mean" in (folder / "toy.svg").read_text()
