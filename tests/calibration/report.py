@@ -37,7 +37,11 @@ each table stands the least one times the number of rows. To see an error of 2 %
 
 **How to read the pictures.** The line is the share of ranks below x, less x: 0 if all is well. The band holds the whole
 line with 95 % probability if the ranks are uniform. A hill and then a valley mean intervals that are too narrow, the
-reverse too wide ones; a hill alone means truths lower than said, a valley higher. Red lines leave the band."""
+reverse too wide ones; a hill alone means truths lower than said, a valley higher. Red lines leave the band.
+
+**Not here.** Event kinds: no posterior of theirs is handed out (kinds are chosen before the fit, `summarize(kinds=)`).
+Covariates of the decay model, the joint form of interest, embeddings, horseshoe and brackets of the reactivation model,
+missing features: nobody has calibrated them yet."""
 
 
 def write_report(studies: Sequence[Study], folder: Path) -> Path:

@@ -38,9 +38,9 @@ def main() -> int:
     asked.folder.mkdir(parents=True, exist_ok=True)
     until = time.time() + 60 * asked.minutes
     while (study := _shortest([STUDIES[name] for name in asked.only], asked.folder, asked.replicates)) is not None:
-        record = extend(study, asked.folder, until=until)
-        if record is None:
+        if time.time() > until:
             break
+        record = extend(study, asked.folder)
         told = record.get("refused") or "; ".join(record["faults"]) or "converged"
         print(f"{study.name} {record['seed']}: {record['cpu']} s, {told}", file=sys.stderr, flush=True)
     write_report(list(STUDIES.values()), asked.folder)

@@ -40,12 +40,14 @@ __all__ = [
     "Replicate",
     "Study",
     "extend",
+    "faults_of",
     "normal",
     "prior_draw",
     "ranked",
     "ranked_counts",
     "ranked_parameters",
     "read_records",
+    "record_of",
 ]
 
 Floats = NDArray[np.float64]
@@ -135,16 +137,12 @@ def faults_of(**verdicts: Verdict) -> tuple[str, ...]:
     return tuple(f"{name}: {fault}" for name, verdict in verdicts.items() for fault in verdict.faults)
 
 
-def extend(study: Study, folder: Path, *, until: float = np.inf) -> dict[str, Any] | None:
-    """Make the next replicate of a study and add it to its file, unless the clock has passed ``until`` [s].
+def record_of(study: Study, seed: int) -> dict[str, Any]:
+    """Make a replicate, and write it as plain values.
 
     A log that cannot be fitted, as when nobody returned, is noted with the reason: whether it can follows from the data
     alone, so that leaving it out does no harm to the others.
     """
-    if time.time() > until:
-        return None
-    path = folder / f"{study.name}.jsonl"
-    seed = 1 + max((record["seed"] for record in read_records(path)), default=0)
     began = time.process_time()
     record: dict[str, Any] = {"seed": seed}
     try:
@@ -153,14 +151,19 @@ def extend(study: Study, folder: Path, *, until: float = np.inf) -> dict[str, An
         record["refused"] = str(error)
     else:
         record |= {"faults": list(made.faults), "found": {name: _plain(r) for name, r in made.quantities.items()}}
-    record["cpu"] = round(time.process_time() - began, 2)
+    return record | {"cpu": round(time.process_time() - began, 2)}
+
+
+def extend(study: Study, folder: Path) -> dict[str, Any]:
+    """Make the next replicate of a study and add it to its file; a line that was cut off stays alone."""
+    path = folder / f"{study.name}.jsonl"
+    record = record_of(study, 1 + max((known["seed"] for known in read_records(path)), default=0))
     line = json.dumps(record, separators=(",", ":"))
     with path.open("a+b") as file:
-        file.seek(0, 2)
-        if size := file.tell():
-            file.seek(size - 1)
-        cut_off = size and file.read(1) != b"\n"
-        file.write(f"{'\n' if cut_off else ''}{line}\n".encode())
+        if file.seek(0, 2):
+            file.seek(-1, 2)
+            line = line if file.read(1) == b"\n" else f"\n{line}"
+        file.write(f"{line}\n".encode())
     return record
 
 

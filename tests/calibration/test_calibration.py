@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from bayesdecay.errors import DataError
+from tests.calibration.coupon import replicate as coupon_replicate
 from tests.calibration.decay import replicate as decay_replicate
 from tests.calibration.judged import Judged, coverage_table, judged
 from tests.calibration.report import write_report
-from tests.calibration.study import LEVELS, Replicate, Study, extend, ranked, ranked_counts, read_records
+from tests.calibration.study import LEVELS, Replicate, Study, extend, ranked, ranked_counts, read_records, record_of
 
 REPLICATES = 400
 SEEN = 5
@@ -36,14 +37,12 @@ def toy(replicate: Callable[[int], Replicate]) -> Study:
     return Study(name="toy", title="A toy", about="Normal, with a normal prior.", replicate=replicate)
 
 
-def made(replicate: Callable[[int], Replicate], folder) -> Judged:
-    for _ in range(REPLICATES):
-        extend(toy(replicate), folder)
-    return judged(read_records(folder / "toy.jsonl"))
+def made(replicate: Callable[[int], Replicate]) -> Judged:
+    return judged(record_of(toy(replicate), seed) for seed in range(1, REPLICATES + 1))
 
 
-def test_a_right_posterior_is_found_right(tmp_path):
-    found = made(conjugate(), tmp_path)
+def test_a_right_posterior_is_found_right():
+    found = made(conjugate())
     (row,) = coverage_table(found).to_dict("records")
     assert (row["replicates"], row["values"]) == (REPLICATES, 3 * REPLICATES)
     for level in LEVELS:
@@ -60,8 +59,8 @@ def test_a_right_posterior_is_found_right(tmp_path):
     # Of the intervals' 1.645 sd: P(|Z| < 0.8 x 1.645), P(|Z| < 1.4 x 1.645), P(-1.645 < Z - 0.5 < 1.645).
     [({"stretch": 0.8}, 0.812), ({"stretch": 1.4}, 0.979), ({"shift": 0.5}, 0.858)],
 )
-def test_a_wrong_posterior_is_refused(tmp_path, wrong, coverage):
-    (row,) = coverage_table(made(conjugate(**wrong), tmp_path)).to_dict("records")
+def test_a_wrong_posterior_is_refused(wrong, coverage):
+    (row,) = coverage_table(made(conjugate(**wrong))).to_dict("records")
     assert row["p_value"] < 1e-3
     assert row["90%"] == pytest.approx(coverage, abs=4 * row["90% se"])
     assert abs(row["90%"] - 0.9) > 3 * row["90% se"]
@@ -72,16 +71,16 @@ def test_p_value_is_uniform_for_uniform_ranks():
     found = [
         coverage_table(
             Judged(
-                pits={"x": list(rng.random((100, 1)))},
-                inside={"x": [np.ones((1, 4), bool)] * 100},
-                converged=np.ones(100, bool),
+                pits={"x": list(rng.random((60, 1)))},
+                inside={"x": [np.ones((1, 4), bool)] * 60},
+                converged=np.ones(60, bool),
                 refused=0,
                 faults={},
             )
         )["p_value"].item()
-        for _ in range(200)
+        for _ in range(150)
     ]
-    assert np.mean(np.array(found) < 0.1) == pytest.approx(0.1, abs=0.065)
+    assert np.mean(np.array(found) < 0.1) == pytest.approx(0.1, abs=0.075)
 
 
 def test_ranks_of_equal_values_and_of_counts_are_uniform():
@@ -109,7 +108,6 @@ def test_a_study_goes_on_where_it_was_stopped(tmp_path):
     assert [record["seed"] for record in read_records(tmp_path / "toy.jsonl")] == [1]
     assert extend(study, tmp_path)["refused"] == "nobody returned"
     assert extend(study, tmp_path)["seed"] == 3
-    assert extend(study, tmp_path, until=0.0) is None
     found = judged(read_records(tmp_path / "toy.jsonl"))
     assert (found.refused, found.converged.size) == (1, 2)
     again = json.loads((tmp_path / "toy.jsonl").read_text().splitlines()[0])
@@ -119,18 +117,19 @@ def test_a_study_goes_on_where_it_was_stopped(tmp_path):
 def test_the_report_shows_each_study(tmp_path):
     folder = tmp_path / "calibration"
     folder.mkdir()
-    made(conjugate(), folder)
+    for _ in range(60):
+        extend(toy(conjugate()), folder)
     text = write_report([toy(conjugate())], folder).read_text()
     assert "## A toy" in text
-    assert f"{REPLICATES} replicates. Not converged by the verdict of the fit" in text
-    assert "8 of the toy fit" in text
+    assert "60 replicates. Not converged by the verdict of the fit" in text
+    assert "1 of the toy fit" in text
     assert "![Ranks: A toy](calibration/toy.svg)" in text
     assert "mean" in (folder / "toy.svg").read_text()
 
 
 def test_decay_model_is_calibrated_coarsely():
-    """Twelve logs of 60 users tell an interval of 90 % from one of 70 %, not more; the study tells the rest."""
-    records = [decay_replicate(seed, method="laplace", users=60) for seed in range(1, 13)]
+    """Ten logs of 60 users tell an interval of 90 % from one of 70 %, not more; the study tells the rest."""
+    records = [decay_replicate(seed, method="laplace", users=60) for seed in range(1, 11)]
     population = [name for name in records[0].quantities if not name.startswith("user: ")]
     assert len(population) == 6
     inside = np.array([[r.quantities[name].inside[0] for name in population] for r in records])
@@ -141,3 +140,10 @@ def test_decay_model_is_calibrated_coarsely():
         own = np.array([r.quantities[f"user: {name}"].inside[:, 2].mean() for r in records])
         assert own.mean() == pytest.approx(0.9, abs=4 * max(own.std() / np.sqrt(own.size), 0.02)), name
     assert np.mean([not r.faults for r in records]) > 0.5
+
+
+def test_single_users_of_a_shop_are_not_promised_too_much():
+    """By a prior of interest's slope that the law itself contradicts, 60 and 52 % were held here."""
+    found = coupon_replicate(1, users=1_500, asked=300).quantities
+    for name in ("P(return) by the decay model", "P(return) if left alone", "effect on P(return)"):
+        assert found[f"user: {name}"].inside[:, 2].mean() > 0.8, name
