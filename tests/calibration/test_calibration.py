@@ -121,7 +121,7 @@ def test_the_report_shows_each_study(tmp_path):
         extend(toy(conjugate()), folder)
     text = write_report([toy(conjugate())], folder).read_text()
     assert "## A toy" in text
-    assert "60 replicates. Not converged by the verdict of the fit" in text
+    assert "60 replicates: with so many, a share of 90 % is known to 0.039" in text
     assert "1 of the toy fit" in text
     assert "![Ranks: A toy](calibration/toy.svg)" in text
     assert "mean" in (folder / "toy.svg").read_text()
