@@ -20,6 +20,10 @@ __all__ = ["Judged", "coverage_table", "independent_pits", "judged", "least_p_va
 
 Floats = NDArray[np.float64]
 
+# Ranks are taken among 100 to 200 draws. A count above all 200 of them has a rank of exactly 1, which a test of order
+# statistics takes for impossible.
+_FINEST = 0.0025
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
@@ -80,8 +84,9 @@ def coverage_table(found: Judged, *, converged_only: bool = False) -> pd.DataFra
 
 
 def independent_pits(found: Judged, name: str) -> Floats:
-    """Ranks (replicate,) of one unit of each replicate, each time another one."""
-    return np.array([pit[i % len(pit)] for i, pit in enumerate(found.pits[name])])
+    """Ranks (replicate,) of one unit of each replicate, each time another one; none beyond all draws."""
+    pits = np.array([pit[i % len(pit)] for i, pit in enumerate(found.pits[name])])
+    return np.clip(pits, _FINEST, 1.0 - _FINEST)
 
 
 def least_p_value(p_values: pd.Series) -> float:
