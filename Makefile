@@ -13,7 +13,7 @@ UV := .tools/bin/uv
 BIN := .venv/bin
 INSTALL = $(UV) pip install --quiet --python $(BIN)/python -c constraints.txt
 
-.PHONY: help demo test slow benchmarks lint clean
+.PHONY: help demo test slow benchmarks calibration lint clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | sed 's/^/  make /' | expand -t 20
@@ -29,11 +29,14 @@ lint: .venv/.dev  ## Style and types only
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-slow: .venv/.dev  ## The checks that take minutes: the full CDNOW log, simulation-based calibration
+slow: .venv/.dev  ## The checks that take minutes: the full CDNOW log, ten shops recovered
 	$(BIN)/python -m pytest -m slow --durations=0
 
 benchmarks: .venv/.dev .venv-peers/.done  ## Every number of reports/benchmarks.md, measured here
 	$(BIN)/python tests/benchmarks/run_all.py --peers-python .venv-peers/bin/python
+
+calibration: .venv/.dev  ## Are intervals of 90 % such? Goes on where it was stopped (hours): reports/calibration.md
+	$(BIN)/python -m tests.calibration.run
 
 clean:  ## Remove the environments and everything made
 	rm -rf .tools .venv .venv-peers .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* reports/demo

@@ -89,7 +89,7 @@ def linear(
     terms, design
         The formula and the rows.
     priors : mapping of str to Prior
-        Of ``intercept``, ``slope``, ``slope_interest``, ``tau_intercept`` and ``tau_slope``.
+        Of ``intercept``, ``slope``, ``slope_interest`` (of log interest as it is), ``tau_intercept`` and ``tau_slope``.
     outcome : Outcome
         Its size and share set the scale of a horseshoe.
     sparse : bool[slope]
@@ -100,7 +100,7 @@ def linear(
     """
     intercept = variable(priors, "intercept")
     slope = _slopes(priors, outcome, sparse)
-    of_interest = variable(priors, "slope_interest", fixed=None if terms.formula.interest else 0.0)
+    of_interest = _slope_of_interest(priors, terms)
     more = [] if beyond is None else [beyond(slope, of_interest)]
     coefficient = pt.concatenate([slope, pt.zeros(len(terms.labels) - len(terms.slopes)), *more])
     by_group = {i: _bracket(terms, i, priors) for i, one in enumerate(terms.pooled) if not one.averaged}
@@ -166,6 +166,17 @@ def rows_by_group(group: Integers) -> tuple[Integers, Integers]:
     order = np.argsort(group, kind="stable").astype(np.int64)
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     return order, np.append(starts, group.size).astype(np.int64)
+
+
+def _slope_of_interest(priors: Mapping[str, Prior], terms: Terms) -> Any:
+    """Make the slope of standardised log interest, from the prior of the slope of log interest itself.
+
+    Many users have all but faded, so a standard deviation of log interest is anything from 1 to 5. A prior about that
+    would say something else of every log, and of most of them that interest counts for little.
+    """
+    if not terms.formula.interest:
+        return variable(priors, "slope_interest", fixed=0.0)
+    return variable({"slope_interest": priors["slope_interest"].scaled(terms.interest_scale)}, "slope_interest")
 
 
 def _slopes(priors: Mapping[str, Prior], outcome: Outcome, sparse: Flags) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -30,6 +30,16 @@ _DISTRIBUTIONS: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
     "Uniform": (("lower", "upper"), lambda lower, upper: stats.uniform(lower, upper - lower)),
     "Beta": (("alpha", "beta"), lambda alpha, beta: stats.beta(alpha, beta)),
     "Exponential": (("lam",), lambda lam: stats.expon(scale=1 / lam)),
+}
+
+
+# Parameters of the same distribution of a multiple of the variable; a Beta of a multiple is none.
+_SCALED: dict[str, Callable[..., dict[str, float]]] = {
+    "Normal": lambda factor, mu, sigma: {"mu": factor * mu, "sigma": factor * sigma},
+    "HalfNormal": lambda factor, sigma: {"sigma": factor * sigma},
+    "LogNormal": lambda factor, mu, sigma: {"mu": math.log(factor) + mu, "sigma": sigma},
+    "Uniform": lambda factor, lower, upper: {"lower": factor * lower, "upper": factor * upper},
+    "Exponential": lambda factor, lam: {"lam": lam / factor},
 }
 
 
@@ -72,6 +82,20 @@ class Prior:
     def frozen(self) -> stats.rv_continuous:
         """Return the same distribution in scipy, for quantiles and draws."""
         return _DISTRIBUTIONS[self.distribution][1](**self.parameters)
+
+    def scaled(self, factor: float) -> Prior:
+        """Return the prior of ``factor`` times the parameter, the factor above zero.
+
+        Raises
+        ------
+        ValueError
+            If the distribution is one that a multiple does not have.
+        """
+        if self.distribution not in _SCALED:
+            raise ValueError(
+                f"{self} is the prior of a number in [0, 1], which has no scale; take one of {', '.join(_SCALED)}"
+            )
+        return replace(self, parameters=_SCALED[self.distribution](factor, **self.parameters))
 
     def __str__(self) -> str:
         return f"{self.distribution}({', '.join(f'{value:g}' for value in self.parameters.values())})"
@@ -175,8 +199,9 @@ REACTIVATION_PRIORS: Mapping[str, Prior] = {
     ),
     "slope_interest": Prior(
         distribution="Normal",
-        parameters={"mu": 0.5, "sigma": 1.0},
-        reason="more interest, more returns, by how much is open; against it is possible but a surprise",
+        parameters={"mu": 1.0, "sigma": 1.0},
+        reason="of log interest itself: e times the interest, e times the odds, if the law of decay is all there is "
+        "and returns are rare; by how much is open, the other way round is a surprise",
     ),
     "tau_intercept": Prior(
         distribution="HalfNormal",

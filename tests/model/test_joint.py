@@ -180,8 +180,9 @@ def test_joint_and_uncertain_agree(lapsed, decay, everybody):
     assert (one["sd"] / other["sd"]).between(0.7, 1.5).all()
     for name, row, prior in (("visits", "slope[visits]", "slope"), ("interest", "slope_interest", "slope_interest")):
         mean, sd, unit = one.loc[row, ["mean", "sd", "unit"]]
-        # What the data alone say: for a unit of interest the truth lies far out in the prior, which pulls it in.
-        mu, sigma = REACTIVATION_PRIORS[prior].parameters["mu"], REACTIVATION_PRIORS[prior].parameters["sigma"]
+        # What the data alone say, without the prior, which is one of log interest itself.
+        own = REACTIVATION_PRIORS[prior].scaled(unit if prior == "slope_interest" else 1.0).parameters
+        mu, sigma = own["mu"], own["sigma"]
         precision = 1 / sd**2 - 1 / sigma**2
         alone = (mean / sd**2 - mu / sigma**2) / precision
         assert abs(alone - COEFFICIENTS[name] * unit) < 3.0 / np.sqrt(precision)

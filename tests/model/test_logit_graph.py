@@ -168,3 +168,16 @@ def test_a_group_may_have_a_plain_name(name, table, log_interest, outcome):
     told = table.rename(columns={"segment": name})
     terms = terms_of(f"returned ~ interest + (1 + visits | `{name}`)", told, log_interest)
     assert f"intercept_{name}" in built(terms, terms.design(told, log_interest), outcome).named_vars
+
+
+def test_prior_of_interest_is_about_log_interest_itself(table, log_interest, outcome):
+    """A log in which interest lies four times as far apart: the slope of log interest has the same prior."""
+    prior, points = REACTIVATION_PRIORS["slope_interest"], np.array([-1.0, 0.5, 2.0])
+    for stretch in (1.0, 4.0):
+        terms = terms_of("returned ~ interest + visits", table, stretch * log_interest)
+        assert terms.interest_scale == pytest.approx(stretch * log_interest.std())
+        with pm.Model(coords=logit_graph.coords(terms)) as model:
+            design = terms.design(table, stretch * log_interest)
+            logit_graph.linear(terms, design, REACTIVATION_PRIORS, outcome, np.zeros(1, dtype=bool))
+        density = pm.logp(model["slope_interest"], terms.interest_scale * points).eval() + np.log(terms.interest_scale)
+        np.testing.assert_allclose(density, prior.frozen().logpdf(points), rtol=1e-6)

@@ -58,6 +58,28 @@ def test_scipy_and_pymc_mean_the_same(distribution, parameters):
 
 
 @pytest.mark.parametrize(
+    ("distribution", "parameters"),
+    [
+        ("Normal", {"mu": 0.3, "sigma": 2.0}),
+        ("HalfNormal", {"sigma": 1.5}),
+        ("LogNormal", {"mu": 0.2, "sigma": 0.7}),
+        ("Uniform", {"lower": -1.0, "upper": 3.0}),
+        ("Exponential", {"lam": 4.0}),
+    ],
+)
+def test_scaled_is_the_prior_of_a_multiple(distribution, parameters):
+    prior = Prior(distribution=distribution, parameters=parameters, reason="known")
+    levels = [0.1, 0.5, 0.9]
+    np.testing.assert_allclose(prior.scaled(4.2).frozen().ppf(levels), 4.2 * prior.frozen().ppf(levels), rtol=1e-9)
+    assert prior.scaled(4.2).reason == "known"
+
+
+def test_a_share_has_no_multiple():
+    with pytest.raises(ValueError, match=r"Beta\(2, 3\) is the prior of a number in \[0, 1\].*; take one of Normal"):
+        Prior(distribution="Beta", parameters={"alpha": 2.0, "beta": 3.0}).scaled(2.0)
+
+
+@pytest.mark.parametrize(
     ("name", "nearest"), [("mu_log_rat", "mu_log_rate"), ("gama", "gamma"), ("kapa", "kappa"), ("Rho", "rho")]
 )
 def test_unknown_name_points_to_the_nearest(name, nearest):
