@@ -69,6 +69,9 @@ def fit_pace(pace: Pace, priors: Mapping[str, Prior]) -> PaceFit:
     (walk, walk_prior), (week, week_prior) = (_points(priors[name]) for name in ("sigma_walk", "sigma_week"))
     walk, week = (grid.ravel() for grid in np.meshgrid(walk, week, indexing="ij"))
     some = np.flatnonzero(pace.expected > _LEAST_OF_BUSIEST * pace.expected.max(initial=0.0))
+    if not some.size:  # nobody was there long enough to be expected: the priors
+        nothing, weight = np.zeros(walk.size), np.outer(walk_prior, week_prior).ravel()
+        return PaceFit(walk=walk, week=week, weight=weight / weight.sum(), level=nothing, spread=nothing)
     seen, expected, weeks = pace.seen[some], pace.expected[some], pace.length / _WEEK
     unit = weeks * _centred_walk(1.0 + some.astype(np.float64), expected)
     covariance = np.square(walk)[:, None, None] * unit
