@@ -49,7 +49,7 @@ def build_joint(
     DataError
         If the history is of other users, or of another cutoff, than the snapshots.
     ValueError
-        If there are several cutoffs, no history, more than 5,000 users, or a bracket over users.
+        If there are several cutoffs, no history, more than 5,000 users, a bracket over users, or a fit with regulars.
     """
     if history is None:
         raise ValueError("interest='joint' samples the interests of all users too; give their history=, at the cutoff")
@@ -63,6 +63,8 @@ def build_joint(
             f"at their cutoff {at}: summarize the log at that cutoff"
         )
     told = json.loads(decay.idata.attrs["model"])
+    if told.get("regulars"):
+        raise ValueError("interest='joint' knows one kind of users; give it a decay fit without regulars=True")
     reference = ReferenceModel(
         restoration=told["restoration"],
         coupling=told["coupling"],

@@ -55,6 +55,8 @@ _USERS = 20_000
 # Stretches of users and draws that are worked through, about a microsecond each.
 _STRETCHES = 1_500_000
 _MOST_DRAWS = 8
+# Logarithms are cut off here: a prior's far tail has users who come once in e^700 days.
+_MOST_LOG = 700.0
 # An activity at the very end of a period is of that period, whatever rounding does to it [days].
 _ROUNDING = 1e-9
 
@@ -87,7 +89,7 @@ def pace_of(population: Population, history: History) -> Pace:
     for block in some.blocks():
         design, log_weight, log_beta = few.designs(block)
         seen += _seen(block, length, periods)
-        beta = np.exp(log_beta)
+        beta = np.exp(np.minimum(log_beta, _MOST_LOG))
         log_weight += few.alpha[:, None] * log_beta
         own = (block.times, block.offsets, block.T, design, *_weighed(block, few.grid.clock))
         law = (few.alpha, few.rho, few.grid.all_rates, few.grid.forever, few.grid.clock == DAYS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -85,7 +86,9 @@ def test_density_is_the_sum_of_its_parts(lapsed, decay, everybody):
         "tau_intercept": "tau_intercept_segment",
         "tau_slope": "tau_slope_segment",
     }.items():
-        by_hand += float(REACTIVATION_PRIORS[prior].frozen().logpdf(at[name]).sum())
+        # The prior of interest's slope is one of log interest itself, which is standardised here.
+        own = REACTIVATION_PRIORS[prior].scaled(terms.interest_scale if prior == "slope_interest" else 1.0)
+        by_hand += float(own.frozen().logpdf(at[name]).sum())
     for name in ("z", "intercept_segment_offset_", "slope_segment_offset_", "missing_offset_"):
         by_hand += norm.logpdf(at[name]).sum()
 
@@ -123,6 +126,13 @@ def test_every_user_is_in_it(lapsed, decay, everybody):
 
 
 # --- refused ---
+
+
+def test_a_fit_with_regulars_is_refused(lapsed, decay, everybody):
+    tree = decay.idata.copy()
+    tree.attrs = tree.attrs | {"model": json.dumps(json.loads(tree.attrs["model"]) | {"regulars": True})}
+    with pytest.raises(ValueError, match="interest='joint' knows one kind of users; give it a decay fit without"):
+        ReactivationModel(interest="joint").fit(lapsed, DecayFit(idata=tree), history=everybody)
 
 
 def test_several_cutoffs_are_refused(small_log, decay, everybody):
