@@ -21,7 +21,7 @@ help:  ## Show this list
 demo: .venv/.demo  ## The whole job on the real CDNOW log, in about two minutes: reports/demo/report.html
 	$(BIN)/bayesdecay demo --out reports/demo
 
-test: lint  ## Style, types and the tests, with coverage (under 10 minutes on 2 cores)
+test: lint  ## Style, types and the tests, with coverage (about 15 minutes on 2 cores)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term
 
 lint: .venv/.dev  ## Style and types only

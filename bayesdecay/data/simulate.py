@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from bayesdecay import curves, names
-from bayesdecay.data.truth import Coupon, Population
+from bayesdecay.data.truth import NEVER_FADES, Coupon, Population
 from bayesdecay.errors import unknown_name
 from bayesdecay.units import MICROSECONDS_PER_DAY, Duration, cutoff_instant, days
 
@@ -32,8 +32,6 @@ __all__ = ["Simulation", "simulate"]
 _RESOLUTIONS = ("continuous", "day")
 # Interest below this is none: a user with it acts once in longer than the universe is old.
 _NO_INTEREST = 1e-100
-# Decay rate of a regular [per day]: a half-life of some two million years.
-_NEVER = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +172,7 @@ def _draw_users(n_users: int, population: Population, rng: np.random.Generator) 
     own_mean = log_mean + population.coupling * z
     if population.regulars:
         regular = rng.random(n_users) < population.regulars
-        users.loc[regular, "rate"] = _NEVER
+        users.loc[regular, "rate"] = NEVER_FADES
         own_mean = np.where(regular, log_mean + population.regulars_shift, own_mean)
     users[names.HALF_LIFE] = math.log(2) / users["rate"]
     users["initial_interest"] = rng.gamma(alpha, np.exp(own_mean) / alpha)

@@ -12,7 +12,10 @@ import pandas as pd
 
 from bayesdecay.units import Duration, days
 
-__all__ = ["Coupon", "Population"]
+__all__ = ["NEVER_FADES", "Coupon", "Population"]
+
+# Decay rate of a regular [per day]: a half-life of some two million years.
+NEVER_FADES = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

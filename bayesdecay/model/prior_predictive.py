@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from bayesdecay import curves, names
 from bayesdecay.data.activities import check_activity
+from bayesdecay.data.truth import NEVER_FADES
 from bayesdecay.model import kernel
 from bayesdecay.model.decay import DecayModel
 from bayesdecay.model.grid import DAYS, INSTANTS, log_next_day
@@ -33,8 +34,6 @@ INTEREST_PER_WEEK = "interest_per_week"
 RESTORATION = "restoration"
 
 Floats = NDArray[np.float64]
-# Decay rate of a regular [per day]: a half-life of some two million years.
-_NEVER = 1e-9
 _POPULATION = ("mu_log_rate", "sigma_log_rate", "mu_log_interest", "alpha", "kappa", "rho")
 
 
@@ -130,7 +129,7 @@ def _users(model: DecayModel, n: int, rng: np.random.Generator) -> tuple[Floats,
     if model.regulars:
         share, shift = (priors[name].frozen().rvs(size=n, random_state=rng) for name in REGULARS)
         regular = rng.random(n) < share
-        rate = np.where(regular, _NEVER, rate)
+        rate = np.where(regular, NEVER_FADES, rate)
         log_mean = np.where(regular, drawn["mu_log_interest"] + shift, log_mean)
     mean = np.exp(log_mean)
     # A Gamma draw of a shape near zero may underflow; the least positive interest stands for none at all.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from bayesdecay.show import plots
 from bayesdecay.show.checks import ForecastCheck
 from bayesdecay.show.sections.forecasters import honesty_table, scores_table, with_error
 from bayesdecay.show.views import FigureView, Listing, Section, TableView, Text, drawn, tabulated
 from bayesdecay.show.words import count, counted, date, level, marked, percent, span
 
-__all__ = ["held_out_section", "judged"]
+__all__ = ["calibration_figure", "held_out_section", "judged"]
 
 
 def held_out_section(check: ForecastCheck | None) -> Section:
@@ -29,7 +31,7 @@ def held_out_section(check: ForecastCheck | None) -> Section:
             Listing(items=judged(check)),
             scores_table(check.table.reset_index()),
             honesty_table(check.table.reset_index(), check.ci_prob),
-            _calibration(check),
+            calibration_figure(check.calibration, ci_prob=check.ci_prob),
             _total(check),
             _by_history(check),
             _windows(check),
@@ -42,16 +44,16 @@ def judged(check: ForecastCheck) -> tuple[str, ...]:
     return tuple(marked(finding.text, good=finding.good) for finding in check.findings)
 
 
-def _calibration(check: ForecastCheck) -> FigureView:
-    bins = check.calibration
+def calibration_figure(bins: pd.DataFrame, *, ci_prob: float, of: str = "the users") -> FigureView:
+    """Draw forecast probabilities beside what happened, by tenths ``of`` the users who were judged."""
     told = "; ".join(f"{percent(row.predicted)} forecast, {percent(row.observed)} seen" for row in bins.itertuples())
     return drawn(
         lambda ax: plots.plot_calibration(bins, ax=ax),
         name="calibration",
         half=True,
         size=(4.4, 4.0),
-        caption="Forecast probability of any activity beside the share of users who were active, by tenths of the "
-        f"users, with {level(check.ci_prob)} binomial intervals. On the dashed line a forecast is right.",
+        caption="Forecast probability of any activity beside the share of users who were active, by tenths of "
+        f"{of}, with {level(ci_prob)} binomial intervals. On the dashed line a forecast is right.",
         alt=f"Calibration: {told}.",
     )
 

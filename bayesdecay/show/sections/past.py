@@ -77,5 +77,6 @@ def _named(row: Mapping[str, Any]) -> str:
     if row["aspect"] == RETURNS:
         return str(row["statistic"])
     if row["aspect"] == COUNTS:
-        return f"users with {row['statistic']} activities after the first one"
+        many = "activity" if row["statistic"] == "1" else "activities"
+        return f"users with {row['statistic']} {many} after the first one"
     return f"{row['aspect']}: {row['statistic']}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bayesdecay.show import plots
 from bayesdecay.show.check_plots import plot_coverage
 from bayesdecay.show.log_check import LogCheck
 from bayesdecay.show.sections.forecasters import with_error
+from bayesdecay.show.sections.held_out import calibration_figure
 from bayesdecay.show.views import FigureView, Section, TableView, Text, drawn, tabulated
 from bayesdecay.show.words import count, level, percent
 
@@ -22,7 +22,7 @@ def users_section(check: LogCheck) -> Section:
         name="users",
         title="Single users",
         parts=(
-            _calibration(check),
+            calibration_figure(check.calibration, ci_prob=check.ci_prob, of="the users over all periods"),
             _coverage(check),
             _groups(
                 check.by_activity, "predicted_activities", "Predicted", "tenths of the predicted number of activities"
@@ -34,20 +34,6 @@ def users_section(check: LogCheck) -> Section:
                 "are whole numbers: the share that the forecasts themselves gave to them stands beside it."
             ),
         ),
-    )
-
-
-def _calibration(check: LogCheck) -> FigureView:
-    bins = check.calibration
-    told = "; ".join(f"{percent(row.predicted)} forecast, {percent(row.observed)} seen" for row in bins.itertuples())
-    return drawn(
-        lambda ax: plots.plot_calibration(bins, ax=ax),
-        name="calibration",
-        half=True,
-        size=(4.4, 4.0),
-        caption="Forecast probability of any activity beside the share of users who were active, by tenths of the "
-        f"users over all periods, with {level(check.ci_prob)} binomial intervals. On the dashed line a forecast holds.",
-        alt=f"Calibration: {told}.",
     )
 
 
