@@ -9,6 +9,9 @@ of the population, from which every user's own posterior follows in closed form 
     \log r = \mu_r + x\delta + \sigma_r z,\quad
     I_0 \mid z \sim \mathrm{Gamma}(\alpha, \text{mean } m),\quad \log m = \mu_I + x\gamma + \kappa z .
 
+With a shoulder :math:`\tau` interest falls by a power law, :math:`\lambda(t) = I_0 (1 + V(t)/\tau)^{-r\tau}`, which
+begins at the rate r and slows down.
+
 A share :math:`\pi` of the users are regulars: their interest does not fade, and its mean is
 :math:`\log m = \mu_I + x\gamma + \nu`.
 
@@ -47,6 +50,7 @@ from bayesdecay.model.sampling import Sampling
 from bayesdecay.model.search import METHODS, Means, draw_on_grid
 from bayesdecay.model.shocks import SHOCKS
 from bayesdecay.model.variables import pooled, variable
+from bayesdecay.units import Duration
 
 __all__ = ["DecayModel"]
 
@@ -75,11 +79,16 @@ class DecayModel:
     clock : {"instants", "days"}, optional
         Whether activities happen at any time, or a day is active or not, however much is done in it. Of histories of
         active days the latter unless given, of sessions and events the former.
+    shoulder : duration, optional
+        Age from which on interest falls by a power law of the time, ever more slowly, and no longer exponentially;
+        exponentially for ever unless given. It is not learned: what was seen tells little of it, and much of what comes
+        depends on it. Compare some.
 
     Raises
     ------
     ValueError
-        If the restoration lies outside [0, 1], or a prior's name or the clock is unknown.
+        If the restoration lies outside [0, 1], the shoulder is not above zero, or a prior's name or the clock is
+        unknown.
     """
 
     restoration: float | None = None
@@ -88,12 +97,14 @@ class DecayModel:
     rates: int | None = None
     regulars: bool = False
     clock: str | None = None
+    shoulder: Duration | None = None
 
     def __post_init__(self) -> None:
         if self.restoration is not None and not 0.0 <= self.restoration <= 1.0:
             raise ValueError(f"restoration must lie in [0, 1], got {self.restoration}")
         if self.clock not in (None, *grids.CLOCKS):
             raise unknown_name("clock", self.clock, grids.CLOCKS)
+        grids.shoulder_days(self.shoulder)
         self.priors_in_force()
 
     def priors_in_force(self) -> dict[str, Prior]:
@@ -116,6 +127,7 @@ class DecayModel:
             n_rates=self.rates,
             regulars=self.regulars,
             clock=grids.clock_of(history, self.clock),
+            shoulder=grids.shoulder_days(self.shoulder),
         )
 
     def build(self, data: FitData, grid: Grid) -> pm.Model:
@@ -255,6 +267,7 @@ def _description(model: DecayModel, history: History) -> dict[str, Any]:
         "rates": model.rates,
         "regulars": model.regulars,
         "clock": grids.clock_of(history, model.clock),
+        "shoulder": None if model.shoulder is None else grids.shoulder_days(model.shoulder),
         "priors": {name: asdict(prior) for name, prior in model.priors_in_force().items()},
         "activity": history.activity,
         "session_gap": history.session_gap,

@@ -49,7 +49,8 @@ def build_joint(
     DataError
         If the history is of other users, or of another cutoff, than the snapshots.
     ValueError
-        If there are several cutoffs, no history, more than 5,000 users, a bracket over users, or a fit with regulars.
+        If there are several cutoffs, no history, more than 5,000 users, a bracket over users, or a fit with regulars
+        or a shoulder.
     """
     if history is None:
         raise ValueError("interest='joint' samples the interests of all users too; give their history=, at the cutoff")
@@ -65,6 +66,8 @@ def build_joint(
     told = json.loads(decay.idata.attrs["model"])
     if told.get("regulars"):
         raise ValueError("interest='joint' knows one kind of users; give it a decay fit without regulars=True")
+    if told.get("shoulder"):
+        raise ValueError("interest='joint' knows the exponential law alone; give it a decay fit without a shoulder")
     reference = ReferenceModel(
         restoration=told["restoration"],
         coupling=told["coupling"],

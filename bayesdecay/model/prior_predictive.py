@@ -6,7 +6,9 @@ of its own, and a summary of it in words. With :math:`r` and :math:`I_0` drawn a
 .. math::
 
     \text{half-life} = \frac{\ln 2}{r}, \qquad
-    P(\text{return within } h) = 1 - e^{-I_0 (1 - e^{-rh})/r}, \qquad P(\text{never}) = e^{-I_0/r} .
+    P(\text{return within } h) = 1 - e^{-I_0 (1 - e^{-rh})/r}, \qquad P(\text{never}) = e^{-I_0/r},
+
+or as :mod:`bayesdecay.curves` has it by a power law.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ from numpy.typing import NDArray
 from bayesdecay import curves, names
 from bayesdecay.data.activities import check_activity
 from bayesdecay.data.truth import NEVER_FADES
-from bayesdecay.model import kernel
+from bayesdecay.model import ahead
+from bayesdecay.model import grid as grids
 from bayesdecay.model.decay import DecayModel
-from bayesdecay.model.grid import DAYS, INSTANTS, log_next_day
+from bayesdecay.model.grid import DAYS, INSTANTS
 from bayesdecay.model.population import REGULARS
 from bayesdecay.units import Duration, days, duration_label
 
@@ -86,16 +89,20 @@ def prior_predictive(
     rng = np.random.default_rng(random_seed)
     rate, interest, rho = _users(model, n, rng)
     clock = model.clock or (DAYS if check_activity(activity) == "day" else INSTANTS)
-    interest = np.maximum(interest * np.exp(log_next_day(rate, clock)), np.finfo(float).tiny)
+    shoulder = grids.shoulder_days(model.shoulder)
+    if math.isinf(shoulder):
+        interest = np.maximum(interest * np.exp(grids.log_next_day(rate, clock)), np.finfo(float).tiny)
+    counts = ahead.count_activities(interest, rate, rho, shoulder, days(observed), clock == DAYS, rng)
+    interest, rate, shoulder = ahead.states(interest, rate, shoulder, clock == DAYS)
     return pd.DataFrame(
         {
-            names.HALF_LIFE: math.log(2.0) / rate,
+            names.HALF_LIFE: curves.half_life(rate, shoulder),
             INTEREST_PER_WEEK: 7.0 * interest,
-            names.per_horizon(names.P_RETURN, duration_label(horizon)): curves.p_return(interest, rate, days(horizon)),
-            names.P_NEVER: np.exp(-interest / rate),
-            names.per_horizon(names.ACTIVITIES, duration_label(observed)): kernel.count_activities(
-                interest, rate, rho, days(observed), clock == DAYS, rng
-            ).astype(np.int64),
+            names.per_horizon(names.P_RETURN, duration_label(horizon)): curves.p_return(
+                interest, rate, days(horizon), shoulder
+            ),
+            names.P_NEVER: np.exp(-interest * curves.lasting(rate, shoulder)),
+            names.per_horizon(names.ACTIVITIES, duration_label(observed)): counts.astype(np.int64),
             RESTORATION: rho,
         }
     )

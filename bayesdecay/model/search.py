@@ -166,7 +166,7 @@ def _constants(data: FitData, grid: Grid) -> xr.Dataset:
         constants = constants.assign_coords(covariate=list(data.standard.names))
         constants["covariate_center"] = ("covariate", data.standard.center)
         constants["covariate_scale"] = ("covariate", data.standard.scale)
-    constants["rate"].attrs |= {"units": "1/d", "clock": grid.clock}
+    constants["rate"].attrs |= {"units": "1/d", "clock": grid.clock, "shoulder": grid.shoulder}
     if grid.regular:
         constants["regular_rate"] = ((), grid.regular, {"units": "1/d"})
     return constants
