@@ -36,11 +36,11 @@ def state_at(first: float, rate: float, age: float, shoulder: float, whole_days:
     return interest * (middle_of_day(local) if whole_days else 1.0), local, shoulder + age
 
 
-def states(first: Floats, rate: Floats, shoulder: float, whole_days: bool) -> tuple[Floats, Floats, float]:
-    """Interests and rates (row,) of new users, as :func:`state_at` has them at their acquisition, and the shoulder."""
-    found = [state_at(*user, 0.0, shoulder, whole_days) for user in zip(first, rate, strict=True)]
-    interest, local, later = np.array(found).T
-    return interest, local, float(later[0])
+def states(first: Floats, rate: Floats, shoulder: Floats, whole_days: bool) -> tuple[Floats, Floats, Floats]:
+    """Interests, rates and shoulders (row,) of new users, as :func:`state_at` has them at their acquisition."""
+    users = zip(first, rate, shoulder, strict=True)
+    interest, local, later = np.array([state_at(i, r, 0.0, s, whole_days) for i, r, s in users]).T
+    return interest, local, later
 
 
 @_loop
@@ -128,7 +128,7 @@ def count_activities(
     first: Floats,
     rate: Floats,
     rho: Floats,
-    shoulder: float,
+    shoulder: Floats,
     length: float,
     whole_days: bool,
     rng: np.random.Generator,
@@ -140,10 +140,10 @@ def count_activities(
     counts = np.zeros((first.size, 1))
     future, within = (np.array([length]), np.ones(1)), np.empty(1)
     for u in range(first.size):
-        state = state_at(first[u], rate[u], 0.0, shoulder, whole_days)
+        state = state_at(first[u], rate[u], 0.0, shoulder[u], whole_days)
         time_ahead(state[1], state[2], *future, within)
         expected = state[0] * within[0]
         if rng.random() < -math.expm1(-expected):
-            restored = (1.0 - rho[u], 0.0, first[u], rate[u], shoulder)
+            restored = (1.0 - rho[u], 0.0, first[u], rate[u], shoulder[u])
             count_until(state, expected, restored, future, counts[u], whole_days, rng)
     return counts[:, 0]

@@ -45,7 +45,14 @@ from bayesdecay.model.pace import pace_of
 from bayesdecay.model.pace_fit import draw_shocks, fit_pace
 from bayesdecay.model.population import REGULARS, Population
 from bayesdecay.model.posterior import Verdict, labelled
-from bayesdecay.model.prior import DECAY_PRIORS, REGULAR_PRIORS, Prior, priors_table, with_changes
+from bayesdecay.model.prior import (
+    DECAY_PRIORS,
+    REGULAR_PRIORS,
+    SHOULDER_PRIORS,
+    Prior,
+    priors_table,
+    with_changes,
+)
 from bayesdecay.model.sampling import Sampling
 from bayesdecay.model.search import METHODS, Means, draw_on_grid
 from bayesdecay.model.shocks import SHOCKS
@@ -81,8 +88,8 @@ class DecayModel:
         active days the latter unless given, of sessions and events the former.
     shoulder : duration, optional
         Age from which on interest falls by a power law of the time, ever more slowly, and no longer exponentially;
-        exponentially for ever unless given. It is not learned: what was seen tells little of it, and much of what comes
-        depends on it. Compare some.
+        ``math.inf`` for the exponential law. Unless given, the most likely one, if a power law is likelier than the
+        exponential one, see :mod:`bayesdecay.model.shoulder`.
 
     Raises
     ------
@@ -109,7 +116,8 @@ class DecayModel:
 
     def priors_in_force(self) -> dict[str, Prior]:
         """Priors by name, the user's own among them."""
-        return with_changes({**DECAY_PRIORS, **(REGULAR_PRIORS if self.regulars else {})}, self.priors)
+        regulars, shoulder = REGULAR_PRIORS if self.regulars else {}, SHOULDER_PRIORS if self.shoulder is None else {}
+        return with_changes({**DECAY_PRIORS, **regulars, **shoulder}, self.priors)
 
     def priors_table(self) -> pd.DataFrame:
         """Tidy table of the priors in force, each with its reason."""
@@ -219,6 +227,7 @@ class DecayModel:
             sampling=sampling or Sampling(),
             random_seed=random_seed,
             fixed_rates=self.rates is not None,
+            shoulder=self.priors_in_force().get("shoulder"),
         )
         tree, error = draw_on_grid(self.build, data, self.grid(history), means)
         for name, fixed in (("kappa", self.coupling), ("rho", self.restoration)):
@@ -227,7 +236,8 @@ class DecayModel:
             tree["training_data"] = xr.DataTree(_training_data(data))
         tree[SHOCKS] = xr.DataTree(self._shocks(tree, history, random_seed))
         verdict = Verdict.of(tree, grid_error=error)
-        model = _description(self, history) | {"remarks": _remarks(self, history, data, tree)}
+        law: dict[str, Any] = {str(name): value for name, value in tree["constant_data"].attrs.items()}
+        model = _description(self, history) | law | {"remarks": _remarks(self, history, data, tree)}
         return DecayFit(idata=labelled(tree, kind=DecayFit.KIND, model=model, verdict=verdict))
 
     def _shocks(self, tree: xr.DataTree, history: History, random_seed: int | None) -> xr.Dataset:
@@ -267,7 +277,6 @@ def _description(model: DecayModel, history: History) -> dict[str, Any]:
         "rates": model.rates,
         "regulars": model.regulars,
         "clock": grids.clock_of(history, model.clock),
-        "shoulder": None if model.shoulder is None else grids.shoulder_days(model.shoulder),
         "priors": {name: asdict(prior) for name, prior in model.priors_in_force().items()},
         "activity": history.activity,
         "session_gap": history.session_gap,

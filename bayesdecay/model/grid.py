@@ -68,6 +68,7 @@ from bayesdecay.units import Duration, days
 __all__ = [
     "CLOCKS",
     "DAYS",
+    "FASTEST",
     "INSTANTS",
     "Grid",
     "Statistics",
@@ -91,7 +92,7 @@ _SPACING = 0.4
 # Half-lives from 1,700 times the longest history, where a user cannot be told from one that never fades, ...
 _SLOWEST = 4e-4
 # ... to a quarter of the log's time resolution, where a user is gone before the next activity could be seen.
-_FASTEST = 2.9
+FASTEST = 2.9
 # Measured on CDNOW: 8 nodes leave 6e-3 in the total log-likelihood over all of [0, 1], 10 leave 1e-4.
 _RESTORATION_NODES = 10
 # Nodes over a part of them no wider than this: log E is interpolated to about 1e-6, as ten do over all of [0, 1].
@@ -144,7 +145,7 @@ class Grid:
     ) -> Grid:
         """Grid for histories up to ``longest`` [days] of a log that tells times ``resolution`` [days] apart."""
         slowest = _SLOWEST / max(longest, resolution)
-        low, high = math.log(slowest), math.log(_FASTEST / resolution)
+        low, high = math.log(slowest), math.log(FASTEST / resolution)
         count = n_rates or _in_registers((high - low) / _SPACING + 1)
         nodes = np.array([restoration]) if restoration is not None else chebyshev_nodes(0.0, 1.0, _RESTORATION_NODES)
         rates = np.exp(np.linspace(low, high, count))
@@ -318,16 +319,16 @@ def clock_of(history: History, asked: str | None) -> str:
 
 
 def shoulder_days(shoulder: Duration | None) -> float:
-    """Shoulder [days] of a law, infinite where interest fades exponentially for ever.
+    """Shoulder [days] that a user gave: a duration above zero, or infinity, or None for the exponential law.
 
     Raises
     ------
     ValueError
         If it is not above zero.
     """
-    found = EXPONENTIAL if shoulder is None else days(shoulder)
+    found = EXPONENTIAL if shoulder is None or shoulder == EXPONENTIAL else days(shoulder)
     if not found > 0.0:
-        raise ValueError(f"shoulder must be above zero, got {shoulder!r}; leave it out for the exponential law")
+        raise ValueError(f"shoulder must be above zero, got {shoulder!r}; math.inf is the exponential law")
     return found
 
 

@@ -82,13 +82,23 @@ def add_integral(rates: Floats, start: float, length: float, shoulder: float, ou
 @_loop
 def add_days(rates: Floats, start: float, days: float, shoulder: float, out: Floats) -> None:
     """Add to each rate's exposure (rate,) [days] that of whole ``days`` after the effective age ``start``."""
-    add_integral(rates, start + 0.5, days, shoulder, out)
-    for sign, age in ((-1.0, start + 0.5), (1.0, start + days + 0.5)):
-        first, u = math.log1p(age / shoulder), 1.0 / (shoulder + age)
-        for k in range(rates.size):
-            power = rates[k] * shoulder
-            q = power * u
-            third = (q + u) * (q + 2.0 * u)
-            fifth = third * (q + 3.0 * u) * (q + 4.0 * u)
-            series = 1.0 / 24.0 - 7.0 / 5760.0 * third + 31.0 / 967680.0 * fifth
-            out[k] += sign * exp(-power * first) * q * series
+    local = shoulder + start + 0.5
+    first, step = math.log1p((start + 0.5) / shoulder), math.log1p(days / local)
+    u, later = 1.0 / local, 1.0 / (local + days)
+    for k in range(rates.size):
+        power = rates[k] * shoulder
+        x = (power - 1.0) * step
+        left = exp(-x)
+        part = step * (1.0 - 0.5 * x) if abs(x) < 1e-5 else (1.0 - left) / (power - 1.0)
+        # (1 + days/local)^-power is left times local/(local + days).
+        ends = left * local * later * _slopes(power, later) - _slopes(power, u)
+        out[k] += exp(-power * first) * (local * part + ends)
+
+
+@_loop
+def _slopes(power: float, u: float) -> float:
+    """What the slopes at an age add to a sum over days, beside what is left there; ``u`` is 1/(shoulder + age)."""
+    q = power * u
+    third = (q + u) * (q + 2.0 * u)
+    fifth = third * (q + 3.0 * u) * (q + 4.0 * u)
+    return q * (1.0 / 24.0 - 7.0 / 5760.0 * third + 31.0 / 967680.0 * fifth)

@@ -228,7 +228,7 @@ def test_counts_of_days_are_those_of_a_walk_day_by_day(rho):
     size, initial, rate, length = 20_000, 1.2, 0.05, 30
     rng = np.random.default_rng(3)
     after = np.full(size, initial) * rate / np.expm1(rate)  # when the day of the acquisition ends
-    law = (np.full(size, rate), np.full(size, rho), np.inf)
+    law = (np.full(size, rate), np.full(size, rho), np.full(size, np.inf))
     counts = ahead.count_activities(after, *law, float(length), True, rng)
     last, walked = np.zeros(size), np.zeros(size)
     for day in range(1, length + 1):
