@@ -88,8 +88,8 @@ class DecayModel:
         active days the latter unless given, of sessions and events the former.
     shoulder : duration, optional
         Age from which on interest falls by a power law of the time, ever more slowly, and no longer exponentially;
-        ``math.inf`` for the exponential law. Unless given, the most likely one, if a power law is likelier than the
-        exponential one, see :mod:`bayesdecay.model.shoulder`.
+        ``math.inf`` for the exponential law. Unless given, the most likely one where there is strong evidence for a
+        power law, and none elsewhere, see :mod:`bayesdecay.model.shoulder`.
 
     Raises
     ------

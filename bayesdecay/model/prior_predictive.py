@@ -13,6 +13,7 @@ or as :mod:`bayesdecay.curves` has it by a power law.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -79,7 +80,8 @@ def prior_predictive(
 
     Notes
     -----
-    The user belongs to a typical group and has average covariates.
+    The user belongs to a typical group and has average covariates. Interest fades exponentially unless the model has a
+    shoulder.
     """
     if n < 1:
         raise ValueError(f"n must be at least 1 user, got {n}")
@@ -87,23 +89,21 @@ def prior_predictive(
         raise ValueError(f"horizon and observed must be above zero, got {horizon!r} and {observed!r}")
     rng = np.random.default_rng(random_seed)
     rate, interest, rho = _users(model, n, rng)
-    shoulder = _shoulders(model, n, rng)
     clock = model.clock or (DAYS if check_activity(activity) == "day" else INSTANTS)
-    law: Any = shoulder
-    if model.shoulder == curves.EXPONENTIAL:
-        law = curves.EXPONENTIAL
+    shoulder: Any = grids.shoulder_days(model.shoulder)
+    if math.isinf(shoulder):
         interest = np.maximum(interest * np.exp(grids.log_next_day(rate, clock)), np.finfo(float).tiny)
-    counts = ahead.count_activities(interest, rate, rho, shoulder, days(observed), clock == DAYS, rng)
-    if model.shoulder != curves.EXPONENTIAL:
-        interest, rate, law = ahead.states(interest, rate, shoulder, clock == DAYS)
+    counts = ahead.count_activities(interest, rate, rho, np.full(n, shoulder), days(observed), clock == DAYS, rng)
+    if not math.isinf(shoulder):
+        interest, rate, shoulder = ahead.states(interest, rate, np.full(n, shoulder), clock == DAYS)
     return pd.DataFrame(
         {
-            names.HALF_LIFE: curves.half_life(rate, law),
+            names.HALF_LIFE: curves.half_life(rate, shoulder),
             INTEREST_PER_WEEK: 7.0 * interest,
             names.per_horizon(names.P_RETURN, duration_label(horizon)): curves.p_return(
-                interest, rate, days(horizon), law
+                interest, rate, days(horizon), shoulder
             ),
-            names.P_NEVER: np.exp(-interest * curves.lasting(rate, law)),
+            names.P_NEVER: np.exp(-interest * curves.lasting(rate, shoulder)),
             names.per_horizon(names.ACTIVITIES, duration_label(observed)): counts.astype(np.int64),
             RESTORATION: rho,
         }
@@ -144,14 +144,6 @@ def _users(model: DecayModel, n: int, rng: np.random.Generator) -> tuple[Floats,
     # A Gamma draw of a shape near zero may underflow; the least positive interest stands for none at all.
     share = rng.standard_gamma(drawn["alpha"]) / drawn["alpha"]
     return rate, np.maximum(mean * share, np.finfo(float).tiny), drawn["rho"]
-
-
-def _shoulders(model: DecayModel, n: int, rng: np.random.Generator) -> Floats:
-    """Shoulders [days] of the users' populations (user,)."""
-    prior = model.priors_in_force().get("shoulder")
-    if prior is None:
-        return np.full(n, grids.shoulder_days(model.shoulder))
-    return np.asarray(prior.frozen().rvs(size=n, random_state=rng), dtype=float)
 
 
 def _words(name: str, low: float, median: float, high: float) -> str:

@@ -141,7 +141,7 @@ def _law(grid: Grid, shoulder: Shoulder | None) -> dict[str, float]:
     if shoulder is None:
         return told
     width = {"log_shoulder_sd": shoulder.log_sd} if grid.is_power else {}
-    return told | width | {"log_odds_of_power_law": shoulder.log_odds}
+    return told | width | {"log_bayes_factor_of_power_law": shoulder.log_factor}
 
 
 def _drawn(place: _Place, data: FitData, means: Means) -> xr.DataTree:

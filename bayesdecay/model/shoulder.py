@@ -11,8 +11,9 @@ these are integrated out by Laplace's method,
         + \tfrac12 \log\lvert\Sigma_\tau\rvert + \text{const} .
 
 The density of :math:`\log\tau` is followed uphill in factors of two, and the vertex of the parabola through the best
-three is taken. The power law, its :math:`\tau` integrated out under that parabola, has as much prior mass as the
-exponential law; the likelier one is taken, and the odds and the width are told beside it. All else is drawn at it.
+three is taken. The Bayes factor of the power law, its :math:`\tau` integrated out under that parabola, against the
+exponential law decides: the exponential law is left on strong evidence alone, 20 to 1. What is drawn is drawn at one
+law; with less evidence than that, a power law's rates and half-lives would claim to be known better than they are.
 
 References
 ----------
@@ -39,6 +40,8 @@ __all__ = ["Shoulder", "most_likely"]
 
 # Factors of two from the prior's median that are looked at, at most.
 _MOST_STEPS = 10
+# Kass and Raftery: 20 to 1 is strong evidence.
+_STRONG = math.log(20.0)
 # A shoulder of fewer time units of the log could not be told from a rate that is faster than they are.
 _LEAST_UNITS = 7.0
 
@@ -47,13 +50,13 @@ _LEAST_UNITS = 7.0
 class Shoulder:
     """The most likely shoulder [days], infinite where that is none.
 
-    ``log_sd`` is the standard deviation of the logarithm of a power law's shoulder, and ``log_odds`` the logarithm of
-    the odds of the power law against the exponential one, both with the same prior mass.
+    ``log_sd`` is the standard deviation of the logarithm of a power law's shoulder, and ``log_factor`` the logarithm of
+    the Bayes factor of the power law against the exponential one.
     """
 
     days: float
     log_sd: float
-    log_odds: float
+    log_factor: float
 
 
 def most_likely(
@@ -79,11 +82,12 @@ def most_likely(
     best = _summit(height, math.ceil(max(0.0, math.log2(least / start))))
     shift, sd = _parabola(*(height(best + step) for step in (-1, 0, 1)))
     sd *= math.log(2.0)
-    log_odds = height(best) + 0.5 * math.log(2.0 * math.pi) + math.log(sd) - exponential
-    days, before = (start * 2.0 ** (best + shift), places[best]) if log_odds > 0.0 else (EXPONENTIAL, whitening)
+    log_factor = height(best) + 0.5 * math.log(2.0 * math.pi) + math.log(sd) - exponential
+    strong = log_factor > _STRONG
+    days = start * 2.0 ** (best + shift) if strong else EXPONENTIAL
     density.set_data(data.arrays(replace(grid, shoulder=days)))
-    found = Shoulder(days=days, log_sd=sd, log_odds=log_odds)
-    return found, before.refined(density) if log_odds > 0.0 else whitening
+    found = Shoulder(days=days, log_sd=sd, log_factor=log_factor)
+    return found, places[best].refined(density) if strong else whitening
 
 
 def _summit(height: Callable[[int], float], first: int) -> int:

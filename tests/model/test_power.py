@@ -172,7 +172,7 @@ def test_probabilities_are_those_of_the_draws_and_halves_are_of_the_interest_now
     half = np.median(curves.half_life(rate, shoulder), axis=0)
     apart = np.log(table["half_life"] / half)  # the table's draws lie anywhere in their cells
     assert abs(apart.mean()) < 0.05
-    assert apart.abs().max() < 0.5
+    assert apart.abs().max() < 0.6
     never = np.exp(-interest * curves.lasting(rate, shoulder)).mean(axis=0)
     np.testing.assert_allclose(table["p_never"], never, atol=0.03)
     assert (table["p_never"] < 1 - table["p_return_90d"]).all()
