@@ -1,8 +1,8 @@
 """Kinds of activities: how many of each user's were purchases, carts, views, as the log stood at the cutoff.
 
-In: a log with kinds, a history of it, and the kinds in order, the most telling first. Out: :class:`KindCounts`, a number
-a user and kind. An activity with events of several kinds is of the first of them in that order: a day with views and a
-purchase is a day with a purchase.
+In: a log with kinds, a history of it, and the kinds in order, the most telling first. Out: :class:`KindCounts`, a
+number a user and kind. An activity with events of several kinds is of the first of them in that order: a day with views
+and a purchase is a day with a purchase.
 """
 
 from __future__ import annotations
@@ -99,9 +99,7 @@ class KindCounts:
         return table.assign(**{of_kind(N, kind): self.counts[:, place] for place, kind in enumerate(self.kinds)})
 
     def _over(self, history: History, rows: np.ndarray) -> KindCounts:
-        return KindCounts(
-            history=history, kinds=self.kinds, counts=self.counts[rows], acquisition=self.acquisition
-        )
+        return KindCounts(history=history, kinds=self.kinds, counts=self.counts[rows], acquisition=self.acquisition)
 
 
 def count_kinds(log: Events, history: History, kinds: Sequence[str], *, acquisition: bool = False) -> KindCounts:

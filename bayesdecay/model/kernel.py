@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bayesdecay.model.streams import begin
 from bayesdecay.model.vector_math import exp, exp32, log1p32, softplus32
 
-__all__ = ["count_activities", "draw_users", "exponentiate", "exposures", "shocked_time"]
+__all__ = ["count_activities", "count_future", "draw_users", "exponentiate", "exposures", "shocked_time"]
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -158,7 +158,9 @@ def draw_users(  # noqa: C901, PLR0913, PLR0915 - population, statistics, horizo
                 integral = interest[u, s] * decayed[n_horizons - 1, k, s]
                 restored = (1.0 - rho[s], T[u], first[s])
                 future, told = (ends, shock[s]), activities[u, s]
-                _count_activities(interest[u, s], rates[k], integral, restored, future, told, whole_days, rng)
+                count_future(
+                    (rng.random(), integral), interest[u, s], rates[k], restored, future, told, whole_days, rng
+                )
     return interest, rate, p_return, p_never, chance, activities, spare
 
 
@@ -318,10 +320,10 @@ def shocked_time(rates: Floats, ends: Floats, shock: Floats) -> Floats:
 
 
 @_loop
-def _count_activities(
+def count_future(
+    first: tuple[float, float],
     interest: float,
     rate: float,
-    integral: float,
     restored: tuple[float, float, float],
     future: tuple[Floats, Floats],
     counts: Floats,
@@ -332,14 +334,16 @@ def _count_activities(
 
     Of ``whole_days`` at most one a day: after it the user is not seen again before the day's end.
 
-    ``integral`` is that of the intensity over the longest horizon, if nothing happens. ``restored`` is (1 - rho, T,
+    ``first`` is (place, integral): the place in [0, 1) of the first activity among all that it may be, in their order,
+    and the integral of the intensity over the longest horizon, if nothing happens. ``restored`` is (1 - rho, T,
     I0): right after an activity at time t since acquisition the interest is I0 exp(-r (1 - rho) t). ``future`` holds
     the rising ends of the horizons and the shocks between them.
     """
     slowness, start, initial = restored
     ends, shock = future
     time = 0.0
-    exposure = -math.log1p(-rng.random() * -math.expm1(-integral))
+    place, integral = first
+    exposure = -math.log1p(-place * -math.expm1(-integral))
     while True:
         time = _time_of(exposure, interest, rate, time, ends, shock)
         if time > ends[-1]:
@@ -383,5 +387,5 @@ def count_activities(
         expected = interest[u] * -math.expm1(-rate[u] * length) / rate[u]
         if rng.random() < -math.expm1(-expected):
             restored = (1.0 - rho[u], 0.0, interest[u])
-            _count_activities(interest[u], rate[u], expected, restored, future, counts[u], whole_days, rng)
+            count_future((rng.random(), expected), interest[u], rate[u], restored, future, counts[u], whole_days, rng)
     return counts[:, 0]

@@ -41,11 +41,14 @@ def by_hand(events: list[tuple[pd.Timestamp, str]], activity: str, *, acquisitio
     best: list[int] = []
     before: pd.Timestamp | None = None
     for time, kind in sorted(events, key=lambda event: event[0]):
-        same = before is not None and {
-            "day": lambda time=time, before=before: time.normalize() == before.normalize(),
-            "event": lambda time=time, before=before: time == before,
-            "session": lambda time=time, before=before: time - before <= GAP,
-        }[activity]()
+        same = (
+            before is not None
+            and {
+                "day": lambda time=time, before=before: time.normalize() == before.normalize(),
+                "event": lambda time=time, before=before: time == before,
+                "session": lambda time=time, before=before: time - before <= GAP,
+            }[activity]()
+        )
         rank = RANKED.index(kind)
         best = [*best[:-1], min(best[-1], rank)] if same else [*best, rank]
         before = time
@@ -58,7 +61,11 @@ def by_hand(events: list[tuple[pd.Timestamp, str]], activity: str, *, acquisitio
 @given(drawn=rows, acquisition=st.booleans())
 def test_counts_are_those_counted_by_hand(activity, drawn, acquisition):
     frame = pd.DataFrame(
-        {"user": [row[0] for row in drawn], "time": [START + row[1] * STEP for row in drawn], "kind": [r[2] for r in drawn]}
+        {
+            "user": [row[0] for row in drawn],
+            "time": [START + row[1] * STEP for row in drawn],
+            "kind": [r[2] for r in drawn],
+        }
     )
     kept = frame[frame["time"] <= AT]
     if kept.empty:
@@ -95,7 +102,7 @@ def test_what_is_not_named_is_counted_together():
     assert found.kinds == ("purchase", "other")
     assert found.counts.tolist() == [[1, 2], [0, 0]]
     named = read_events(SMALL.replace("cart", "other"), kind="kind")
-    with pytest.raises(ValueError, match="'other' is a kind of this log, so .* name other, view too"):
+    with pytest.raises(ValueError, match=r"'other' is a kind of this log, so .* name other, view too"):
         count_kinds(named, summarize(named), ["purchase"])
 
 
@@ -128,7 +135,9 @@ def test_what_cannot_be_counted_is_refused():
     history = summarize(log)
     with pytest.raises(ValueError, match=r"unknown kind 'purchases'; did you mean 'purchase'\? choose from cart, purc"):
         count_kinds(log, history, ["purchases", "view"])
-    with pytest.raises(ValueError, match=r"read without kinds of events; name their column in read_events\(kind=\.\.\."):
+    with pytest.raises(
+        ValueError, match=r"read without kinds of events; name their column in read_events\(kind=\.\.\."
+    ):
         count_kinds(read_events(SMALL), history, RANKED)
     with pytest.raises(DataError, match="column 'kind' has 1 missing value"):
         read_events(SMALL.assign(kind=["view", None, "view", "view", "view", "view"]), kind="kind")
@@ -153,7 +162,7 @@ def test_a_log_that_the_history_does_not_come_from_is_refused():
 
 def test_the_order_of_the_rows_does_not_matter():
     tied = shop(*[("a", f"2024-01-0{day} 10:00", kind) for day, kind in itertools.product((1, 2, 3), RANKED)])
-    for rows in (tied, tied[::-1]):
-        log = read_events(rows, kind="kind")
+    for events in (tied, tied[::-1]):
+        log = read_events(events, kind="kind")
         for activity in ("day", "session", "event"):
             assert count_kinds(log, summarize(log, activity=activity), RANKED).counts.tolist() == [[2, 0, 0]]

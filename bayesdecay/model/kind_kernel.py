@@ -1,0 +1,138 @@
+r"""The compiled loop over users that draws the kinds of their activities after the cutoff.
+
+In: a user's own draws of interest and decay rate, and its counts of kinds. Out: draws of its shares of the kinds, the
+chance of each kind within each horizon, and numbers of activities of each kind.
+
+With :math:`\pi` the share of a kind and N the number of activities within a horizon, the chance of at least one of that
+kind is, draw by draw,
+
+.. math:: P = \sum_j (C_j - C_{j-1}) \, E\big[1 - (1 - \pi)^N \mid \text{the first activity is between ends } j - 1, j\big],
+
+the sum going over the ends of horizons up to its own, and :math:`C_j` being the chance of an activity within the j-th.
+Each mean goes over some futures of the same draw, their first activities spread evenly: one future alone would bring
+its luck into the interval of a chance.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from bayesdecay.model.kernel import count_future
+from bayesdecay.model.streams import begin
+
+__all__ = ["draw_kinds"]
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+_loop = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "nnan", "reassoc"})
+
+
+@_loop
+def draw_kinds(
+    concentration: Floats,
+    counts: Integers,
+    users: tuple[Floats, Floats, Floats, Floats, Floats],
+    activities: Floats,
+    future: tuple[Floats, Floats, bool, int],
+    keys: NDArray[np.uint64],
+    state: NDArray[np.uint64],
+    rng: np.random.Generator,
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Draw the kinds of each user's activities, once a draw of its interest.
+
+    ``concentration`` (row, sample, kind) is that of the Dirichlet distribution of the user's shares before its
+    ``counts`` (row, kind). ``users`` are ``interest`` and ``rate`` (row, sample) [per day], the ``chance`` of an
+    activity within each horizon (row, sample, horizon), what ``restores`` (row, sample), the logarithm of interest right
+    after an activity at the cutoff over interest, and 1 - rho (sample,). ``activities`` (row, sample, horizon) happen, none
+    where the user does not return. ``future`` is the rising ``ends`` (horizon,), the ``shock`` (sample, horizon)
+    between them, whether whole days are counted, and how many futures each mean goes over.
+
+    Returns ``share`` (row, sample, kind), the chance ``p`` (row, sample, kind, horizon), the expected number of
+    activities of any kind ``expected`` (row, sample, horizon), and ``number`` (row, sample, kind, horizon) drawn.
+    """
+    interest, rate, chance, restores, slowness = users
+    ends, shock, whole_days, n_futures = future
+    n_rows, n_samples, n_kinds = concentration.shape
+    share, p = np.empty((n_rows, n_samples, n_kinds)), np.zeros((n_rows, n_samples, n_kinds, ends.size))
+    expected, number = np.zeros((n_rows, n_samples, ends.size)), np.zeros((n_rows, n_samples, n_kinds, ends.size))
+    told, log_rest = np.empty(ends.size), np.empty(n_kinds)
+    for u in range(n_rows):
+        begin(state, keys[u], rng)
+        for s in range(n_samples):
+            _draw_shares(concentration[u, s], counts[u], share[u, s], rng)
+            _draw_numbers(activities[u, s], share[u, s], number[u, s], rng)
+            if not interest[u, s] > 0.0:
+                continue
+            log_rest[:] = np.log1p(-np.minimum(share[u, s], 1.0))
+            integral = _integral(interest[u, s], rate[u, s], ends, shock[s])
+            restored = (slowness[s], 0.0, math.exp(math.log(interest[u, s]) + restores[u, s]))
+            longest, before = chance[u, s, -1], 0.0
+            for j in range(ends.size * n_futures):
+                end = j // n_futures
+                weight = (chance[u, s, end] - before) / n_futures
+                place = (before + (j % n_futures + rng.random()) * weight) / longest
+                if j % n_futures == n_futures - 1:
+                    before = chance[u, s, end]
+                told[:] = 0.0
+                count_future(
+                    (place, integral), interest[u, s], rate[u, s], restored, (ends, shock[s]), told, whole_days, rng
+                )
+                for h in range(ends.size):
+                    expected[u, s, h] += weight * told[h]
+                    if told[h] > 0.0:
+                        for k in range(n_kinds):
+                            p[u, s, k, h] -= weight * math.expm1(told[h] * log_rest[k])
+    return share, p, expected, number
+
+
+@_loop
+def _draw_shares(concentration: Floats, counts: Integers, out: Floats, rng: np.random.Generator) -> None:
+    """Draw from a Dirichlet distribution by gamma variables."""
+    total = 0.0
+    for k in range(out.size):
+        out[k] = rng.standard_gamma(concentration[k] + counts[k])
+        total += out[k]
+    if total > 0.0:
+        for k in range(out.size):
+            out[k] /= total
+        return
+    # All are too small for a number: then nearly all of the user's activities are of one kind.
+    out[:] = 0.0
+    level, k = rng.random() * np.sum(concentration), 0
+    while k < out.size - 1 and level > concentration[k]:
+        level -= concentration[k]
+        k += 1
+    out[k] = 1.0
+
+
+@_loop
+def _draw_numbers(activities: Floats, share: Floats, out: Floats, rng: np.random.Generator) -> None:
+    """Draw the kind of each activity, so that what lies within one horizon lies within the longer ones too."""
+    before = 0
+    for h in range(activities.size):
+        if h > 0:
+            for k in range(share.size):
+                out[k, h] = out[k, h - 1]
+        for _ in range(before, int(activities[h])):
+            level, k = rng.random(), 0
+            while k < share.size - 1 and level >= share[k]:
+                level -= share[k]
+                k += 1
+            out[k, h] += 1.0
+        before = int(activities[h])
+
+
+@_loop
+def _integral(interest: float, rate: float, ends: Floats, shock: Floats) -> float:
+    """Integral of the intensity over the longest horizon, if nothing happens."""
+    total, start, left = 0.0, 0.0, interest
+    for h in range(ends.size):
+        gone = left * -math.expm1(-rate * (ends[h] - start))
+        total += shock[h] * gone / rate
+        start, left = ends[h], left - gone
+    return total
