@@ -6,7 +6,7 @@ chance of each kind within each horizon, and numbers of activities of each kind.
 With :math:`\pi` the share of a kind and N the number of activities within a horizon, the chance of at least one of that
 kind is, draw by draw,
 
-.. math:: P = \sum_j (C_j - C_{j-1}) \, E\big[1 - (1 - \pi)^N \mid \text{the first activity is between ends } j - 1, j\big],
+.. math:: P = \sum_j (C_j - C_{j-1}) \, E\big[1 - (1 - \pi)^N \mid \text{the first is between ends } j - 1, j\big],
 
 the sum going over the ends of horizons up to its own, and :math:`C_j` being the chance of an activity within the j-th.
 Each mean goes over some futures of the same draw, their first activities spread evenly: one future alone would bring
@@ -47,10 +47,10 @@ def draw_kinds(
 
     ``concentration`` (row, sample, kind) is that of the Dirichlet distribution of the user's shares before its
     ``counts`` (row, kind). ``users`` are ``interest`` and ``rate`` (row, sample) [per day], the ``chance`` of an
-    activity within each horizon (row, sample, horizon), what ``restores`` (row, sample), the logarithm of interest right
-    after an activity at the cutoff over interest, and 1 - rho (sample,). ``activities`` (row, sample, horizon) happen, none
-    where the user does not return. ``future`` is the rising ``ends`` (horizon,), the ``shock`` (sample, horizon)
-    between them, whether whole days are counted, and how many futures each mean goes over.
+    activity within each horizon (row, sample, horizon), what ``restores`` (row, sample), the logarithm of interest
+    right after an activity at the cutoff over interest, and 1 - rho (sample,). ``activities`` (row, sample, horizon)
+    happen, none where the user does not return. ``future`` is the rising ``ends`` (horizon,), the ``shock`` (sample,
+    horizon) between them, whether whole days are counted, and how many futures each mean goes over.
 
     Returns ``share`` (row, sample, kind), the chance ``p`` (row, sample, kind, horizon), the expected number of
     activities of any kind ``expected`` (row, sample, horizon), and ``number`` (row, sample, kind, horizon) drawn.
@@ -60,34 +60,45 @@ def draw_kinds(
     n_rows, n_samples, n_kinds = concentration.shape
     share, p = np.empty((n_rows, n_samples, n_kinds)), np.zeros((n_rows, n_samples, n_kinds, ends.size))
     expected, number = np.zeros((n_rows, n_samples, ends.size)), np.zeros((n_rows, n_samples, n_kinds, ends.size))
-    told, log_rest = np.empty(ends.size), np.empty(n_kinds)
     for u in range(n_rows):
         begin(state, keys[u], rng)
         for s in range(n_samples):
             _draw_shares(concentration[u, s], counts[u], share[u, s], rng)
             _draw_numbers(activities[u, s], share[u, s], number[u, s], rng)
-            if not interest[u, s] > 0.0:
-                continue
-            log_rest[:] = np.log1p(-np.minimum(share[u, s], 1.0))
-            integral = _integral(interest[u, s], rate[u, s], ends, shock[s])
-            restored = (slowness[s], 0.0, math.exp(math.log(interest[u, s]) + restores[u, s]))
-            longest, before = chance[u, s, -1], 0.0
-            for j in range(ends.size * n_futures):
-                end = j // n_futures
-                weight = (chance[u, s, end] - before) / n_futures
-                place = (before + (j % n_futures + rng.random()) * weight) / longest
-                if j % n_futures == n_futures - 1:
-                    before = chance[u, s, end]
-                told[:] = 0.0
-                count_future(
-                    (place, integral), interest[u, s], rate[u, s], restored, (ends, shock[s]), told, whole_days, rng
-                )
-                for h in range(ends.size):
-                    expected[u, s, h] += weight * told[h]
-                    if told[h] > 0.0:
-                        for k in range(n_kinds):
-                            p[u, s, k, h] -= weight * math.expm1(told[h] * log_rest[k])
+            if interest[u, s] > 0.0 and chance[u, s, -1] > 0.0:
+                restored = (slowness[s], 0.0, math.exp(math.log(interest[u, s]) + restores[u, s]))
+                own = (interest[u, s], rate[u, s], chance[u, s], restored)
+                ahead = (ends, shock[s], whole_days, n_futures)
+                _add_futures(own, ahead, share[u, s], p[u, s], expected[u, s], rng)
     return share, p, expected, number
+
+
+@_loop
+def _add_futures(
+    own: tuple[float, float, Floats, tuple[float, float, float]],
+    ahead: tuple[Floats, Floats, bool, int],
+    share: Floats,
+    p: Floats,
+    expected: Floats,
+    rng: np.random.Generator,
+) -> None:
+    """Simulate futures that begin before each end, and add what they say to the means."""
+    interest, rate, chance, restored = own
+    ends, shock, whole_days, n_futures = ahead
+    integral = _integral(interest, rate, ends, shock)
+    log_rest, told = np.log1p(-np.minimum(share, 1.0)), np.empty(ends.size)
+    before = 0.0
+    for end in range(ends.size):
+        weight = (chance[end] - before) / n_futures
+        for j in range(n_futures):
+            told[:] = 0.0
+            place = (before + (j + rng.random()) * weight) / chance[-1]
+            count_future((place, integral), interest, rate, restored, (ends, shock), told, whole_days, rng)
+            for h in range(end, ends.size):
+                expected[h] += weight * told[h]
+                for k in range(share.size):
+                    p[k, h] -= weight * math.expm1(told[h] * log_rest[k])
+        before = chance[end]
 
 
 @_loop
