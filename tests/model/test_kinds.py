@@ -26,6 +26,7 @@ from bayesdecay.model.prior import Prior
 from bayesdecay.model.sampling import Sampling
 from bayesdecay.model.scores import ScoreOptions, write_scores
 from tests.model.made_up import evaluated
+from tests.model.thinned import none_by_days, none_by_quadrature
 from tests.model.worlds import history_of, population_at, simulated, user_posterior
 
 KINDS = ("purchase", "cart", "view")
@@ -188,44 +189,6 @@ def futures(interest, rate, restored, *, rho, pi, ends, whole_days=False, shock=
     )
     assert (number.sum(axis=2) == 3.0).all()
     return p[0, :, 0].mean(axis=0), p[0, :, 0].std(axis=0) / np.sqrt(size), expected[0].mean(axis=0)
-
-
-def none_by_quadrature(interest, rate, restored, *, rho, pi, end, size=1_500) -> float:
-    """P(no activity of the kind) by the renewal equation, backwards from the end on a fine grid."""
-    times = np.linspace(0.0, end, size + 1)
-    step = end / size
-
-    def waits(level: float, start: int) -> tuple[np.ndarray, np.ndarray]:
-        since = times[start:] - times[start]
-        silent = np.exp(-level * -np.expm1(-rate * since) / rate)
-        return silent, level * np.exp(-rate * since) * silent
-
-    after = np.ones(size + 1)
-    for i in range(size - 1, -1, -1):
-        silent, density = waits(restored * np.exp(-rate * (1.0 - rho) * times[i]), i)
-        ahead = np.trapezoid(density[1:] * after[i + 1 :], dx=step) + 0.5 * step * density[1] * after[i + 1]
-        # The value at the start of the interval stands on both sides of the equation.
-        after[i] = (silent[-1] + (1.0 - pi) * ahead) / (1.0 - 0.5 * step * (1.0 - pi) * density[0])
-    silent, density = waits(interest, 0)
-    return float(silent[-1] + (1.0 - pi) * np.trapezoid(density * after, dx=step))
-
-
-def none_by_days(interest, rate, restored, *, rho, pi, days) -> float:
-    """P(no active day of the kind), day by day: what is left after each day that may be the last active one."""
-    per_day = -np.expm1(-rate) / rate
-
-    def from_day(level: float, start: int, after: list[float]) -> float:
-        silent, found = 1.0, 0.0
-        for day in range(start, days):
-            stays = np.exp(-level * np.exp(-rate * (day - start)) * per_day)
-            found += silent * (1.0 - stays) * (1.0 - pi) * after[day + 1]
-            silent *= stays
-        return found + silent
-
-    after = [1.0] * (days + 1)
-    for day in range(days - 1, 0, -1):
-        after[day] = from_day(restored * np.exp(-rate * (1.0 - rho) * day), day, after)
-    return from_day(interest, 0, after)
 
 
 @pytest.mark.parametrize(
