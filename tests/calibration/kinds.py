@@ -113,8 +113,8 @@ KINDS = Study(
         f"Shops as in the decay model's study, each activity a {NAMES[0]}, {NAMES[1]} or {NAMES[2]}: the shares are "
         "the softmax of three Normal(0, 1), their concentration over users is LogNormal(log 4, 0.7), and the fit has "
         f"these priors. The first activities are not counted. {ASKED} users of each log are asked about: their own "
-        f"share of {NAMES[0]}s, P(a {NAMES[0]} within {AFTER} days), which is known by the renewal equation, and what they did. "
-        "Two chains of 500 draws for each of the two fits."
+        f"share of {NAMES[0]}s, P(a {NAMES[0]} within {AFTER} days), which is known by the renewal equation, and what "
+        "they did. Two chains of 500 draws for each of the two fits."
     ),
     replicate=replicate,
 )
