@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,9 @@ from bayesdecay.names import GROUP, KIND
 __all__ = ["KIND_PRIORS", "KindModel", "KindTails"]
 
 Integers = NDArray[np.int64]
+
+# Of 25 fits of 500 draws two were refused by R-hat for no fault of theirs, of 1,000 none; a draw takes a millisecond.
+_DRAWS = 1_000
 
 KIND_PRIORS: Mapping[str, Prior] = {
     "log_share": Prior(
@@ -153,7 +156,7 @@ class KindModel:
         counts : KindCounts
             What :func:`~bayesdecay.data.kinds.count_kinds` gives; the group of its history, if any, is the model's.
         sampling : Sampling, optional
-            Draws, warm-up, chains, cores; 4 chains of 500 draws, with groups 1,000, unless told.
+            Draws, warm-up, chains, cores; 4 chains of 1,000 draws unless told.
         random_seed : int, optional
             The same seed gives the same fit on the same machine.
 
@@ -170,9 +173,10 @@ class KindModel:
         groups, place = _groups(counts)
         model = self.build(KindTails.of(counts.counts, place), counts.kinds, groups)
         density = Density.of(model)
+        sampling = sampling or Sampling()
         tree = draw_posterior(
             model,
-            sampling or Sampling(),
+            replace(sampling, draws=sampling.draws or _DRAWS),
             density=density if density.start.size <= FEW_PARAMETERS else None,
             whitening=Whitening.of(density),
             random_seed=random_seed,

@@ -12,6 +12,7 @@ from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.kind_fit import KindFit
 from bayesdecay.model.kind_model import KIND_PRIORS, KindModel
 from bayesdecay.model.prior import Prior, with_changes
+from bayesdecay.model.sampling import Sampling
 from bayesdecay.model.scoring import ScoreOptions
 from tests.calibration.decay import AFTER, DRAWS, MODEL, SAMPLING, SEEN, drawn_truth, interest_at, shop_of
 from tests.calibration.study import (
@@ -51,7 +52,7 @@ def replicate(seed: int, *, method: str = "nuts", users: int = USERS) -> Replica
     log = read_events(drawn.events, kind="kind", kinds=NAMES)
     counts = _counted(log, drawn)
     decay = MODEL.fit(counts.history, method=method, sampling=SAMPLING, random_seed=seed)
-    fit = SHARES.fit(counts, sampling=SAMPLING, random_seed=seed)
+    fit = SHARES.fit(counts, sampling=Sampling(chains=2, cores=1, progress=False), random_seed=seed)
     found = ranked_parameters(fit.idata["posterior"].to_dataset(), kinds, rng)
     asked = counts.select(np.sort(rng.choice(counts.history.table["user"].to_numpy(), ASKED, replace=False)))
     found |= _users_found((fit, decay), asked, drawn, truth["rho"], rng)
@@ -114,7 +115,7 @@ KINDS = Study(
         "the softmax of three Normal(0, 1), their concentration over users is LogNormal(log 4, 0.7), and the fit has "
         f"these priors. The first activities are not counted. {ASKED} users of each log are asked about: their own "
         f"share of {NAMES[0]}s, P(a {NAMES[0]} within {AFTER} days), which is known by the renewal equation, and what "
-        "they did. Two chains of 500 draws for each of the two fits."
+        "they did. Two chains of 500 and 1,000 draws."
     ),
     replicate=replicate,
 )
