@@ -33,7 +33,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 # Futures of each draw, and each stretch between the ends of horizons, that a chance is the mean of. In a busy shop
-# intervals of 90 % are 5, 2 and 1 % wider than with 256, for 7, 30 and 90 days; with 4 of them 8, 3 and 2 %.
+# intervals of 90 % are 5, 2 and 1 % wider than with 128, for 7, 30 and 90 days; with 4 of them 8, 3 and 2 %.
 _FUTURES = 6
 # Numbers in the largest array of a part of a block.
 _NUMBERS = 1_600_000
