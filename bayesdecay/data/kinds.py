@@ -7,6 +7,7 @@ and a purchase is a day with a purchase.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -88,7 +89,7 @@ class KindCounts:
         history = self.history.select(users)
         return self._over(history, positions(history.table[USER], self.history.table[USER]))
 
-    def acquired_from(self, date: str) -> KindCounts:
+    def acquired_from(self, date: str | dt.date) -> KindCounts:
         """Keep the users first seen on or after a date, as :meth:`History.acquired_from` does."""
         history = self.history.acquired_from(date)
         return self._over(history, positions(history.table[USER], self.history.table[USER]))

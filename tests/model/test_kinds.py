@@ -143,6 +143,7 @@ def test_save_and_load_give_the_same_fit(kinds_fit, tmp_path):
     assert again.verdict == kinds_fit.verdict
     assert again.idata["posterior"].to_dataset().identical(kinds_fit.idata["posterior"].to_dataset())
     assert again.description["kinds"] == list(KINDS)
+    assert "Fit of kinds: converged" in again._repr_html_()
 
 
 def test_priors_are_told_and_changed():
@@ -332,6 +333,44 @@ def test_blocks_and_labels_go_their_own_way(crowd, monkeypatch):
     pd.testing.assert_frame_equal(pa.Table.from_batches(parts).to_pandas(), whole)
     np.testing.assert_array_equal(whole["p_cart_month"], whole["p_cart_same"])
     assert (whole["p_cart_week"] <= whole["p_cart_month"]).all()
+
+
+def test_a_user_has_the_shares_of_its_group():
+    history = history_of(
+        simulate(200, population=Truth(half_life={"a": 20, "b": 20}, interest=0.3), random_seed=6), group="group"
+    )
+    group = history.table["group"].to_numpy().astype(str)
+    idle = history.over(history.table.filter(pa.array(history.table["n"].to_numpy() == 0)))
+    counts = KindCounts(history=idle, kinds=KINDS[:2], counts=np.zeros((len(idle), 2), np.int64))
+    shares = KindPopulation(
+        concentration=np.tile([[9.0, 1.0], [1.0, 9.0], [5.0, 5.0]], (400, 1, 1)),
+        kinds=KINDS[:2],
+        groups=tuple(np.unique(group)),
+        activity="event",
+        acquisition=False,
+    )
+    (batch,) = score_kind_blocks(shares, population_at(FADING, draws=400), counts, ScoreOptions(random_seed=1))
+    expected = np.where(idle.table["group"].to_numpy().astype(str) == shares.groups[0], 0.9, 0.1)
+    np.testing.assert_allclose(batch.to_pandas()["share_purchase"], expected, atol=0.02)
+    assert set(expected) == {0.9, 0.1}
+
+
+def test_shares_next_to_all_or_nothing_are_drawn_too():
+    """Gamma variables of a tiny shape are 0 in floating point; then one kind has all, as often as it should."""
+    rng, state = streams.open_generator()
+    user = np.zeros((1, 20_000))
+    share, *_ = draw_kinds(
+        np.tile([2e-6, 8e-6], (1, 20_000, 1)),
+        np.zeros((1, 2), np.int64),
+        (user, user, np.zeros((1, 20_000, 1)), user, user[0]),
+        np.zeros((1, 20_000, 1)),
+        (np.array([30.0]), np.ones((20_000, 1)), False, 1),
+        streams.user_keys(pa.array([1]), streams.seed_words(1)),
+        state,
+        rng,
+    )
+    np.testing.assert_allclose(share.sum(axis=2), 1.0)
+    assert share[0, :, 0].mean() == pytest.approx(0.2, abs=4 * np.sqrt(0.16 / 20_000))
 
 
 def test_the_fit_scores_in_a_table_in_parts_and_in_draws(kinds_fit, fit, counts, tmp_path):
