@@ -21,7 +21,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesdecay.model.kernel import count_future
+from bayesdecay.model.ahead import count_until, time_ahead
+from bayesdecay.model.power import aged, middle_of_day
 from bayesdecay.model.streams import begin
 
 __all__ = ["draw_kinds"]
@@ -36,9 +37,9 @@ _loop = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contr
 def draw_kinds(
     concentration: Floats,
     counts: Integers,
-    users: tuple[Floats, Floats, Floats, Floats, Floats],
+    users: tuple[Floats, Floats, Floats, Floats, Floats, Floats],
     activities: Floats,
-    future: tuple[Floats, Floats, bool, int],
+    future: tuple[Floats, Floats, float, bool, int],
     keys: NDArray[np.uint64],
     state: NDArray[np.uint64],
     rng: np.random.Generator,
@@ -46,17 +47,17 @@ def draw_kinds(
     """Draw the kinds of each user's activities, once a draw of its interest.
 
     ``concentration`` (row, sample, kind) is that of the Dirichlet distribution of the user's shares before its
-    ``counts`` (row, kind). ``users`` are ``interest`` and ``rate`` (row, sample) [per day], the ``chance`` of an
-    activity within each horizon (row, sample, horizon), what ``restores`` (row, sample), the logarithm of interest
-    right after an activity at the cutoff over interest, and 1 - rho (sample,). ``activities`` (row, sample, horizon)
-    happen, none where the user does not return. ``future`` is the rising ``ends`` (horizon,), the ``shock`` (sample,
-    horizon) between them, whether whole days are counted, and how many futures each mean goes over.
+    ``counts`` (row, kind). ``users`` are ``interest`` and ``rate`` at the cutoff (row, sample) [per day], the
+    ``chance`` of an activity within each horizon (row, sample, horizon), ``T`` and ``last`` (row,) [days since the
+    acquisition], and rho (sample,). ``activities`` (row, sample, horizon) happen, none where the user does not return.
+    ``future`` is the rising ``ends`` (horizon,), the ``shock`` (sample, horizon) between them, the law's shoulder
+    [days], whether whole days are counted, and how many futures each mean goes over.
 
     Returns ``share`` (row, sample, kind), the chance ``p`` (row, sample, kind, horizon), the expected number of
     activities of any kind ``expected`` (row, sample, horizon), and ``number`` (row, sample, kind, horizon) drawn.
     """
-    interest, rate, chance, restores, slowness = users
-    ends, shock, whole_days, n_futures = future
+    interest, rate, chance, T, last, rho = users
+    ends, shock, shoulder, whole_days, n_futures = future
     n_rows, n_samples, n_kinds = concentration.shape
     share, p = np.empty((n_rows, n_samples, n_kinds)), np.zeros((n_rows, n_samples, n_kinds, ends.size))
     expected, number = np.zeros((n_rows, n_samples, ends.size)), np.zeros((n_rows, n_samples, n_kinds, ends.size))
@@ -66,16 +67,32 @@ def draw_kinds(
             _draw_shares(concentration[u, s], counts[u], share[u, s], rng)
             _draw_numbers(activities[u, s], share[u, s], number[u, s], rng)
             if interest[u, s] > 0.0 and chance[u, s, -1] > 0.0:
-                restored = (slowness[s], 0.0, math.exp(math.log(interest[u, s]) + restores[u, s]))
-                own = (interest[u, s], rate[u, s], chance[u, s], restored)
+                told = (interest[u, s], rate[u, s], T[u] - rho[s] * last[u], shoulder)
+                own, first, first_rate = _state(told, whole_days)
+                restored = (1.0 - rho[s], T[u], first, first_rate, shoulder)
                 ahead = (ends, shock[s], whole_days, n_futures)
-                _add_futures(own, ahead, share[u, s], p[u, s], expected[u, s], rng)
+                _add_futures((own, restored, chance[u, s]), ahead, share[u, s], p[u, s], expected[u, s], rng)
     return share, p, expected, number
 
 
 @_loop
+def _state(
+    told: tuple[float, float, float, float], whole_days: bool
+) -> tuple[tuple[float, float, float], float, float]:
+    """State at the cutoff, and the first interest and rate behind it: the inverse of :func:`ahead.state_at`."""
+    interest, rate, age, shoulder = told
+    if math.isinf(shoulder):
+        return (interest, rate, shoulder), math.exp(math.log(interest) + rate * age), rate
+    age += 0.5 if whole_days else 0.0
+    first_rate = rate * (1.0 + age / shoulder)
+    middle = interest / middle_of_day(rate) if whole_days else interest
+    first = math.exp(math.log(middle) + first_rate * aged(age, shoulder))
+    return (interest, rate, shoulder + age), first, first_rate
+
+
+@_loop
 def _add_futures(
-    own: tuple[float, float, Floats, tuple[float, float, float]],
+    own: tuple[tuple[float, float, float], tuple[float, float, float, float, float], Floats],
     ahead: tuple[Floats, Floats, bool, int],
     share: Floats,
     p: Floats,
@@ -83,17 +100,17 @@ def _add_futures(
     rng: np.random.Generator,
 ) -> None:
     """Simulate futures that begin before each end, and add what they say to the means."""
-    interest, rate, chance, restored = own
+    now, restored, chance = own
     ends, shock, whole_days, n_futures = ahead
-    integral = _integral(interest, rate, ends, shock)
     log_rest, told = np.log1p(-np.minimum(share, 1.0)), np.empty(ends.size)
-    before = 0.0
+    time_ahead(now[1], now[2], ends, shock, told)
+    integral, before = now[0] * told[-1], 0.0
     for end in range(ends.size):
         weight = (chance[end] - before) / n_futures
         for j in range(n_futures):
             told[:] = 0.0
             place = (before + (j + rng.random()) * weight) / chance[-1]
-            count_future((place, integral), interest, rate, restored, (ends, shock), told, whole_days, rng)
+            count_until(place, now, integral, restored, (ends, shock), told, whole_days, rng)
             for h in range(end, ends.size):
                 expected[h] += weight * told[h]
                 for k in range(share.size):
@@ -136,14 +153,3 @@ def _draw_numbers(activities: Floats, share: Floats, out: Floats, rng: np.random
                 k += 1
             out[k, h] += 1.0
         before = int(activities[h])
-
-
-@_loop
-def _integral(interest: float, rate: float, ends: Floats, shock: Floats) -> float:
-    """Integral of the intensity over the longest horizon, if nothing happens."""
-    total, start, left = 0.0, 0.0, interest
-    for h in range(ends.size):
-        gone = left * -math.expm1(-rate * (ends[h] - start))
-        total += shock[h] * gone / rate
-        start, left = ends[h], left - gone
-    return total

@@ -192,8 +192,6 @@ def _drawn(
     rng, state = streams.open_generator()
     block, ahead = draws.block, draws.future
     group, keys = shares.place(block.group, len(block)), streams.user_keys(block.user, seed)
-    # With rho of the lost interest restored, interest is e^(r rho (T - last)) times as high right after an activity.
-    restores = draws.rate * population.rho * (block.T - block.last)[:, None]
     # Several labels may be of one length.
     of_end = np.unique(ahead.place, return_index=True)[1]
     chance, activities = (np.ascontiguousarray(told[:, :, of_end]) for told in (draws.chance, draws.activities))
@@ -204,9 +202,9 @@ def _drawn(
         share, p, expected, number = draw_kinds(
             np.ascontiguousarray(shares.concentration[:, group[rows]].swapaxes(0, 1)),
             counts.counts[draws.start : draws.start + len(block)][rows],
-            (draws.interest[rows], draws.rate[rows], chance[rows], restores[rows], 1.0 - population.rho),
+            (draws.interest[rows], draws.rate[rows], chance[rows], block.T[rows], block.last[rows], population.rho),
             happen[rows],
-            (ahead.ends, ahead.shock, population.grid.clock == DAYS, _FUTURES),
+            (ahead.ends, ahead.shock, population.grid.shoulder, population.grid.clock == DAYS, _FUTURES),
             keys[rows],
             state,
             rng,

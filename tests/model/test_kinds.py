@@ -173,7 +173,8 @@ def futures(interest, rate, restored, *, rho, pi, ends, whole_days=False, shock=
     rng, state = streams.open_generator()
     ends = np.array(ends, dtype=float)
     shock = np.ones(ends.size) if shock is None else np.array(shock)
-    own = [np.full((1, size), value) for value in (interest, rate, np.log(restored / interest))]
+    # Of a user last seen at its acquisition, T days ago, as many as the interest needs to fall that far.
+    T = np.log(restored / interest) / (rate * rho) if rho else 0.0
     stretch = np.diff(ends, prepend=0.0)
     left = np.exp(-rate * np.concatenate([[0.0], ends[:-1]]))
     decayed = np.cumsum(shock * left * -np.expm1(-rate * stretch) / rate)
@@ -181,9 +182,16 @@ def futures(interest, rate, restored, *, rho, pi, ends, whole_days=False, shock=
     _, p, expected, number = draw_kinds(
         np.tile(1e12 * np.array([pi, 1.0 - pi]), (1, size, 1)),
         np.zeros((1, 2), np.int64),
-        (own[0], own[1], chance, own[2], np.full(size, 1.0 - rho)),
+        (
+            np.full((1, size), interest),
+            np.full((1, size), rate),
+            chance,
+            np.array([T]),
+            np.zeros(1),
+            np.full(size, rho),
+        ),
         np.full((1, size, ends.size), 3.0),
-        (ends, np.tile(shock, (size, 1)), whole_days, 2),
+        (ends, np.tile(shock, (size, 1)), np.inf, whole_days, 2),
         streams.user_keys(pa.array([1]), streams.seed_words(1)),
         state,
         rng,
@@ -362,9 +370,9 @@ def test_shares_next_to_all_or_nothing_are_drawn_too():
     share, *_ = draw_kinds(
         np.tile([2e-6, 8e-6], (1, 20_000, 1)),
         np.zeros((1, 2), np.int64),
-        (user, user, np.zeros((1, 20_000, 1)), user, user[0]),
+        (user, user, np.zeros((1, 20_000, 1)), user[:, 0], user[:, 0], user[0]),
         np.zeros((1, 20_000, 1)),
-        (np.array([30.0]), np.ones((20_000, 1)), False, 1),
+        (np.array([30.0]), np.ones((20_000, 1)), np.inf, False, 1),
         streams.user_keys(pa.array([1]), streams.seed_words(1)),
         state,
         rng,
