@@ -8,26 +8,44 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["none_by_days", "none_by_quadrature"]
+from bayesdecay import curves
+
+__all__ = ["none_by_days", "none_by_quadrature", "none_by_renewal"]
 
 
 def none_by_quadrature(interest, rate, restored, *, rho, pi, end, size=1_500) -> float:
-    """Within ``end`` days, activities at any time: backwards from the end on a fine grid."""
+    """Within ``end`` days, activities at any time, interest that fades exponentially."""
+    return none_by_renewal(
+        (interest, rate, np.inf),
+        lambda time: (restored * np.exp(-rate * (1.0 - rho) * time), rate, np.inf),
+        pi=pi,
+        end=end,
+        size=size,
+    )
+
+
+def none_by_renewal(now, after_one, *, pi, end, size=1_500) -> float:
+    """Within ``end`` days, activities at any time: the renewal equation, backwards from the end on a fine grid.
+
+    ``now`` is the interest, rate and shoulder at the cutoff, ``after_one`` gives them right after an activity at a time
+    since.
+    """
     times = np.linspace(0.0, end, size + 1)
     step = end / size
 
-    def waits(level: float, start: int) -> tuple[np.ndarray, np.ndarray]:
+    def waits(state: tuple[float, float, float], start: int) -> tuple[np.ndarray, np.ndarray]:
+        interest, rate, shoulder = state
         since = times[start:] - times[start]
-        silent = np.exp(-level * -np.expm1(-rate * since) / rate)
-        return silent, level * np.exp(-rate * since) * silent
+        silent = np.exp(-interest * curves.decayed_time(rate, since, shoulder))
+        return silent, curves.interest_after(interest, rate, since, shoulder) * silent
 
     after = np.ones(size + 1)
     for i in range(size - 1, -1, -1):
-        silent, density = waits(restored * np.exp(-rate * (1.0 - rho) * times[i]), i)
+        silent, density = waits(after_one(times[i]), i)
         ahead = np.trapezoid(density[1:] * after[i + 1 :], dx=step) + 0.5 * step * density[1] * after[i + 1]
         # The value at the start of the interval stands on both sides of the equation.
         after[i] = (silent[-1] + (1.0 - pi) * ahead) / (1.0 - 0.5 * step * (1.0 - pi) * density[0])
-    silent, density = waits(interest, 0)
+    silent, density = waits(now, 0)
     return float(silent[-1] + (1.0 - pi) * np.trapezoid(density * after, dx=step))
 
 
