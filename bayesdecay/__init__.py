@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from bayesdecay.data.history import summarize as summarize
     from bayesdecay.data.history import summarize_to as summarize_to
     from bayesdecay.data.history_times import summarize_times as summarize_times
+    from bayesdecay.data.kinds import KindCounts as KindCounts
+    from bayesdecay.data.kinds import count_kinds as count_kinds
     from bayesdecay.data.resources import Resources as Resources
     from bayesdecay.data.scale.spark_events import SparkEvents as SparkEvents
     from bayesdecay.data.scale.spark_history import SparkHistory as SparkHistory
@@ -78,6 +80,8 @@ if TYPE_CHECKING:
     from bayesdecay.model.effect_model import EffectModel as EffectModel
     from bayesdecay.model.fits import load as load
     from bayesdecay.model.fits import save_fits as save_fits
+    from bayesdecay.model.kind_fit import KindFit as KindFit
+    from bayesdecay.model.kind_model import KindModel as KindModel
     from bayesdecay.model.prior import Prior as Prior
     from bayesdecay.model.prior_predictive import prior_predictive as prior_predictive
     from bayesdecay.model.reactivation import ReactivationModel as ReactivationModel
@@ -134,6 +138,8 @@ _ROOM = {
     "summarize_to": "data.history",
     "summarize_times": "data.history_times",
     "combine": "data.combining",
+    "count_kinds": "data.kinds",
+    "KindCounts": "data.kinds",
     "warehouse_sql": "data.scale.warehouse",
     "read_history": "data.scale.unloaded",
     "History": "data.history",
@@ -152,6 +158,8 @@ _ROOM = {
     "DecayModel": "model.decay",
     "DecayFit": "model.decay_fit",
     "run_in_table": "model.run_in",
+    "KindModel": "model.kind_model",
+    "KindFit": "model.kind_fit",
     "ReferenceModel": "model.reference",
     "ReferenceFit": "model.reference",
     "ReactivationModel": "model.reactivation",

@@ -24,6 +24,8 @@ __all__ = [
     "LAST_EVENT",
     "LOWER",
     "N",
+    "OTHER",
+    "P",
     "P_BELOW_FLOOR",
     "P_NEVER",
     "P_REACTIVATION",
@@ -40,6 +42,7 @@ __all__ = [
     "USER",
     "WEIGHT",
     "bounds",
+    "of_kind",
     "per_horizon",
 ]
 
@@ -48,6 +51,7 @@ USER = "user"
 TIME = "time"
 KIND = "kind"
 AMOUNT = "amount"
+OTHER = "other"  # the kind of all that are not named
 
 # A history: one row a user.
 N = "n"  # activities after the acquisition [count]
@@ -65,6 +69,7 @@ AT = "at"
 RETURNED = "returned"
 
 # Scores: one row a user.
+P = "p"  # of a kind of activity: p_purchase_30d
 INTEREST = "interest"  # I(at) [activities per day]
 HALF_LIFE = "half_life"  # ln 2 / r [days]
 P_NEVER = "p_never"
@@ -91,6 +96,11 @@ CI_PROB = "ci_prob"
 def per_horizon(name: str, label: str) -> str:
     """Name of a per-horizon column, ``per_horizon("p_return", "30d") == "p_return_30d"``."""
     return f"{name}_{label}"
+
+
+def of_kind(name: str, kind: str) -> str:
+    """Name of what is said of one kind of activities, ``of_kind("p", "purchase") == "p_purchase"``."""
+    return f"{name}_{kind}"
 
 
 def bounds(name: str) -> tuple[str, str]:

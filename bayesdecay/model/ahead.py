@@ -68,6 +68,7 @@ def shocked_time(rates: Floats, ends: Floats, shock: Floats) -> Floats:
 
 @_loop
 def count_until(
+    place: float,
     state: tuple[float, float, float],
     integral: float,
     restored: tuple[float, float, float, float, float],
@@ -80,14 +81,15 @@ def count_until(
 
     Of ``whole_days`` at most one a day: after it the user is not seen again before the day's end.
 
-    ``integral`` is that of the intensity over the longest horizon, if nothing happens. ``restored`` is (1 - rho, T,
-    first interest, rate, shoulder): right after an activity at time t since acquisition the age is (1 - rho) t.
+    ``place`` in [0, 1) is that of the first activity among all that it may be, in the order of their times;
+    ``integral`` that of the intensity over the longest horizon, if nothing happens. ``restored`` is (1 - rho, T, first
+    interest, rate, shoulder): right after an activity at time t since acquisition the age is (1 - rho) t.
     ``future`` holds the rising ends of the horizons and the shocks between them.
     """
     slowness, start, first, rate, shoulder = restored
     ends, shock = future
     time = 0.0
-    exposure = -math.log1p(-rng.random() * -math.expm1(-integral))
+    exposure = -math.log1p(-place * -math.expm1(-integral))
     while True:
         time = _time_of(exposure, state, time, ends, shock)
         if time > ends[-1]:
@@ -145,5 +147,5 @@ def count_activities(
         expected = state[0] * within[0]
         if rng.random() < -math.expm1(-expected):
             restored = (1.0 - rho[u], 0.0, first[u], rate[u], shoulder[u])
-            count_until(state, expected, restored, future, counts[u], whole_days, rng)
+            count_until(rng.random(), state, expected, restored, future, counts[u], whole_days, rng)
     return counts[:, 0]

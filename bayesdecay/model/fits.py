@@ -10,16 +10,18 @@ import xarray as xr
 from bayesdecay.errors import DataError
 from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.effect_fit import EffectFit
+from bayesdecay.model.kind_fit import KindFit
 from bayesdecay.model.posterior import kind_of, read_tree, trees_by_name, write_tree
 from bayesdecay.model.returning import ReactivationFit
 
 __all__ = ["Fit", "load", "save_fits"]
 
-Fit = DecayFit | ReactivationFit | EffectFit
-_FITS: dict[str | None, type[DecayFit] | type[ReactivationFit] | type[EffectFit]] = {
+Fit = DecayFit | ReactivationFit | EffectFit | KindFit
+_FITS: dict[str | None, type[DecayFit] | type[ReactivationFit] | type[EffectFit] | type[KindFit]] = {
     DecayFit.KIND: DecayFit,
     ReactivationFit.KIND: ReactivationFit,
     EffectFit.KIND: EffectFit,
+    KindFit.KIND: KindFit,
 }
 
 
@@ -28,7 +30,7 @@ def load(path: str | Path) -> Fit | dict[str, Fit]:
 
     Returns
     -------
-    DecayFit, ReactivationFit, EffectFit, or a dict of them by name
+    DecayFit, ReactivationFit, EffectFit, KindFit, or a dict of them by name
         As it was saved; the draws are identical.
 
     Raises

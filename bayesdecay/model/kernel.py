@@ -140,7 +140,7 @@ def draw_users(  # noqa: C901, PLR0913, PLR0915 - population, statistics, horizo
             if n_horizons > 0 and own[0] > 0.0:
                 restored = (1.0 - rho[s], T[u], first[s], rates[k], shoulder)
                 future, told = (ends, shock[s]), activities[u, s]
-                count_until(own, own[0] * within[-1], restored, future, told, whole_days, rng)
+                count_until(rng.random(), own, own[0] * within[-1], restored, future, told, whole_days, rng)
     return interest, rate, p_return, p_never, chance, activities, spare
 
 

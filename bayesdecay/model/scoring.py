@@ -19,11 +19,12 @@ its latent interest and rate being as unknown as they are; for activities, the p
 
 from __future__ import annotations
 
+import concurrent.futures
 import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,16 +45,19 @@ from bayesdecay.model.scores import Forecast, ScoreOptions, Scores
 
 __all__ = [
     "Forecast",
+    "Future",
     "ScoreOptions",
     "Scores",
     "UserDraws",
     "forecast_counts",
     "forecast_totals",
     "interest_draws",
+    "over_blocks",
     "score",
     "score_blocks",
     "score_parts",
     "user_draws",
+    "with_bounds",
 ]
 
 Floats = NDArray[np.float64]
@@ -71,9 +75,12 @@ class UserDraws:
     return (row, sample, horizon); ``activities`` (row, sample, horizon), given at least one within the longest horizon;
     ``spare`` (2, row, sample) random numbers, uniform on [0, 1); ``spacing`` of the grid's rates in the logarithm;
     ``shoulder`` (row, sample) [days] of what comes after the cutoff, infinite where interest fades exponentially.
+    ``start`` is the place of the block's first user in the history, ``future`` what the activities were drawn for.
     """
 
     block: Block
+    start: int
+    future: Future
     interest: Floats
     rate: Floats
     p_return: Floats
@@ -116,7 +123,7 @@ def score_blocks(
         found = {names.USER: draws.block.user, **_columns(draws, options)}
         return pa.RecordBatch.from_pydict(found).replace_schema_metadata(columns)
 
-    yield from _over_blocks(population, history, options, table, threads)
+    yield from over_blocks(population, history, options, table, threads)
 
 
 def user_draws(population: Population, history: History, options: ScoreOptions) -> xr.Dataset:
@@ -127,7 +134,7 @@ def user_draws(population: Population, history: History, options: ScoreOptions) 
     xarray.Dataset
         ``interest`` and ``rate`` (sample, user) [per day], ``p_return`` (sample, user, horizon).
     """
-    parts = list(_over_blocks(population, history, options, lambda draws: (draws.interest, draws.rate, draws.chance)))
+    parts = list(over_blocks(population, history, options, lambda draws: (draws.interest, draws.rate, draws.chance)))
     interest, rate, chance = (np.concatenate([part[i] for part in parts]).swapaxes(0, 1) for i in range(3))
     users = history.table[names.USER].to_pandas().to_numpy()
     dims = (names.SAMPLE, names.USER)
@@ -144,7 +151,7 @@ def user_draws(population: Population, history: History, options: ScoreOptions) 
 def interest_draws(population: Population, history: History, *, random_seed: int | None = None) -> Floats:
     """Draws of every user's interest at the cutoff (user, sample) [activities per day], dense."""
     options = ScoreOptions(horizons={}, random_seed=random_seed)
-    parts = list(_over_blocks(population, history, options, lambda draws: draws.interest))
+    parts = list(over_blocks(population, history, options, lambda draws: draws.interest))
     return np.concatenate(parts)
 
 
@@ -169,7 +176,7 @@ def forecast_counts(
         pmf[:, 0] += 1.0 - shares.sum(axis=1)
         return pmf, _summed(draws, chance)[:, 0]
 
-    parts = list(_over_blocks(population, history, options, forecast))
+    parts = list(over_blocks(population, history, options, forecast))
     width = max(pmf.shape[1] for pmf, _ in parts)
     pmf = np.concatenate([np.pad(pmf, ((0, 0), (0, width - pmf.shape[1]))) for pmf, _ in parts])
     return Forecast(pmf=pmf, total=np.sum([total for _, total in parts], axis=0))
@@ -190,7 +197,7 @@ def forecast_totals(
     def total(draws: UserDraws) -> Floats:
         return _summed(draws, draws.chance.max(axis=2))
 
-    return np.asarray(sum(_over_blocks(population, history, options, total)))
+    return np.asarray(sum(over_blocks(population, history, options, total)))
 
 
 def _summed(draws: UserDraws, chance: Floats) -> Floats:
@@ -199,7 +206,7 @@ def _summed(draws: UserDraws, chance: Floats) -> Floats:
     return np.asarray(np.einsum("us,ush->sh", returns.astype(float), draws.activities))
 
 
-def _over_blocks[Result](
+def over_blocks[Result](
     population: Population,
     history: History | HistoryFile,
     options: ScoreOptions,
@@ -212,20 +219,22 @@ def _over_blocks[Result](
             f"history: its unit of activity is the {history.activity}, but the model was fitted to the unit "
             f"{population.activity}; summarize the log with activity={population.activity!r}"
         )
-    seed, future = streams.seed_words(options.random_seed), _Future.of(population, history.at, options)
+    seed, future = streams.seed_words(options.random_seed), Future.of(population, history.at, options)
     cores = threads or os.cpu_count() or 1
     rows = _rows(population)
 
-    def work(block: Block) -> Result:
-        return finish(_draw(population, block, future, seed))
+    def work(block: Block, start: int) -> Result:
+        return finish(_draw(population, block, start, future, seed))
 
     if len(history) <= rows:  # a thread takes longer to start than a user to score
-        yield work(next(history.blocks(rows)))
+        yield work(next(history.blocks(rows)), 0)
         return
     with ThreadPoolExecutor(cores) as pool:
-        waiting: deque[Future[Result]] = deque()
+        waiting: deque[concurrent.futures.Future[Result]] = deque()
+        start = 0
         for block in history.blocks(rows):
-            waiting.append(pool.submit(work, block))
+            waiting.append(pool.submit(work, block, start))
+            start += len(block)
             if len(waiting) > cores:
                 yield waiting.popleft().result()
         while waiting:
@@ -240,7 +249,7 @@ def _rows(population: Population) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Future:
+class Future:
     """The rising, different ``ends`` (end,) [days] of the horizons, the ``shock`` (sample, end) up to each from the one
     before it, and the ``place`` (horizon,) of each horizon among them.
     """
@@ -250,13 +259,14 @@ class _Future:
     place: NDArray[np.intp]
 
     @classmethod
-    def of(cls, population: Population, at: pd.Timestamp, options: ScoreOptions) -> _Future:
+    def of(cls, population: Population, at: pd.Timestamp, options: ScoreOptions) -> Future:
+        """Take what is asked for after a cutoff."""
         ends, place = np.unique(np.array(list(options.windows.values()), dtype=float), return_inverse=True)
         shock = population.shock(at, ends, shocks=options.shocks, calendar=options.calendar)
         return cls(ends=ends, shock=np.ascontiguousarray(shock), place=place)
 
 
-def _draw(population: Population, block: Block, future: _Future, seed: streams.Words) -> UserDraws:
+def _draw(population: Population, block: Block, start: int, future: Future, seed: streams.Words) -> UserDraws:
     rng, state = streams.open_generator()
     grid = population.scoring_grid()
     part = Statistics.from_block(block, grid)
@@ -285,6 +295,8 @@ def _draw(population: Population, block: Block, future: _Future, seed: streams.W
     )
     return UserDraws(
         block=block,
+        start=start,
+        future=future,
         interest=interest,
         rate=rate,
         p_return=p_return[:, future.place],
@@ -317,13 +329,13 @@ def _columns(draws: UserDraws, options: ScoreOptions) -> dict[str, Floats]:
     half_life = curves.half_life(rate * np.exp(cell), draws.shoulder)
     never = np.exp(-interest * curves.lasting(rate, draws.shoulder))
     found = {
-        **_with_bounds(names.INTEREST, interest.mean(axis=1), interest, options),
-        **_with_bounds(names.HALF_LIFE, _quantile(np.sort(half_life, axis=1), 0.5, whole=False), half_life, options),
-        **_with_bounds(names.P_NEVER, draws.p_never, never, options),
+        **with_bounds(names.INTEREST, interest.mean(axis=1), interest, options),
+        **with_bounds(names.HALF_LIFE, _quantile(np.sort(half_life, axis=1), 0.5, whole=False), half_life, options),
+        **with_bounds(names.P_NEVER, draws.p_never, never, options),
     }
     for label, length in options.silences.items():
         later = curves.interest_after(interest, rate, length, draws.shoulder)
-        found |= _with_bounds(f"{names.INTEREST}_after_{label}", later.mean(axis=1), later, options)
+        found |= with_bounds(f"{names.INTEREST}_after_{label}", later.mean(axis=1), later, options)
     if options.floor is not None:
         found[names.P_BELOW_FLOOR] = np.mean(interest < options.floor, axis=1)
     if options.windows:
@@ -337,15 +349,15 @@ def _horizon_columns(draws: UserDraws, options: ScoreOptions) -> dict[str, Float
     found: dict[str, Floats] = {}
     for h, label in enumerate(options.windows):
         own = draws.chance[:, :, h]
-        found |= _with_bounds(names.per_horizon(names.P_RETURN, label), draws.p_return[:, h], own, options)
+        found |= with_bounds(names.per_horizon(names.P_RETURN, label), draws.p_return[:, h], own, options)
         count = draws.activities[:, :, h]
         # Weighting the forced first return by its chance spares the mean most of the noise of rare returns.
         mean = np.mean(chance * count, axis=1)
-        found |= _with_bounds(names.per_horizon(names.ACTIVITIES, label), mean, np.where(returns, count, 0.0), options)
+        found |= with_bounds(names.per_horizon(names.ACTIVITIES, label), mean, np.where(returns, count, 0.0), options)
     return found
 
 
-def _with_bounds(name: str, point: Floats, samples: Floats, options: ScoreOptions) -> dict[str, Floats]:
+def with_bounds(name: str, point: Floats, samples: Floats, options: ScoreOptions) -> dict[str, Floats]:
     """Return a column and the two ends of its interval, from samples (row, sample)."""
     ordered = np.sort(samples, axis=1)
     ends = (_quantile(ordered, q, whole=name.startswith(names.ACTIVITIES)) for q in options.tails)

@@ -30,9 +30,10 @@ Words = NDArray[np.uint64]
 _WARMING = 12
 
 
-def seed_words(random_seed: int | None) -> Words:
-    """Two words (2,) of a seed, fresh ones if it is None."""
-    words: Words = np.random.SeedSequence(random_seed).generate_state(2, np.uint64).astype(np.uint64)
+def seed_words(random_seed: int | None, *purpose: int) -> Words:
+    """Two words (2,) of a seed, fresh ones if it is None; others for each ``purpose``, a number."""
+    entropy = [random_seed, *purpose] if purpose and random_seed is not None else random_seed
+    words: Words = np.random.SeedSequence(entropy).generate_state(2, np.uint64).astype(np.uint64)
     return words
 
 

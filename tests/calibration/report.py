@@ -41,9 +41,8 @@ those that leave it have a name. A hill and then a valley mean intervals that ar
 a hill alone means truths lower than said, a valley higher. On the right the shares of the table, with two standard
 errors.
 
-**Not here.** Event kinds: no posterior of theirs is handed out (kinds are chosen before the fit, `summarize(kinds=)`).
-Covariates of the decay model, the joint form of interest, embeddings, horseshoe and brackets of the reactivation model,
-missing features: nobody has calibrated them yet."""
+**Not here.** Covariates of the decay model, groups of the kinds of activities, the joint form of interest, embeddings,
+horseshoe and brackets of the reactivation model, missing features: nobody has calibrated them yet."""
 
 
 def write_report(studies: Sequence[Study], folder: Path) -> Path:

@@ -16,6 +16,7 @@ from tests.calibration.coupon import COUPON
 from tests.calibration.decay import DECAY
 from tests.calibration.effects import EFFECTS
 from tests.calibration.groups import GROUPS
+from tests.calibration.kinds import KINDS
 from tests.calibration.reactivation import REACTIVATION
 from tests.calibration.report import write_report
 from tests.calibration.study import Study, extend, read_records
@@ -24,7 +25,7 @@ __all__ = ["STUDIES", "main"]
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "reports" / "calibration"
-STUDIES = {study.name: study for study in (DECAY, GROUPS, REACTIVATION, EFFECTS, COUPON)}
+STUDIES = {study.name: study for study in (DECAY, GROUPS, KINDS, REACTIVATION, EFFECTS, COUPON)}
 
 
 def main() -> int:

@@ -94,3 +94,10 @@ def test_ids_of_every_type_have_streams():
 
 def test_without_a_seed_every_run_is_another():
     assert not np.array_equal(seed_words(None), seed_words(None))
+    assert not np.array_equal(seed_words(None, 1), seed_words(None, 1))
+
+
+def test_a_purpose_has_numbers_of_its_own():
+    np.testing.assert_array_equal(seed_words(5, 1), seed_words(5, 1))
+    assert not np.array_equal(seed_words(5, 1), seed_words(5))
+    assert not np.array_equal(seed_words(5, 1), seed_words(5, 2))
