@@ -90,5 +90,5 @@ def test_laws_differ_from_the_model_in_their_law_alone():
 def test_a_law_that_does_not_converge_is_refused(log):
     options = bd.CheckOptions(activity="event", random_seed=1)
     few = {"coarse": bd.DecayModel(shoulder=4, restoration=0.8, rates=8)}
-    with pytest.raises(bd.NotConvergedError, match="law 'coarse' at .*leave it out of laws="):
+    with pytest.raises(bd.NotConvergedError, match=r"law .coarse. at .*leave it out of laws="):
         bd.check_laws(log, horizon="60d", origins=1, laws=few, options=options)
