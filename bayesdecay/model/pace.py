@@ -33,6 +33,7 @@ import numba
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 
 from bayesdecay.data.block import Block
 from bayesdecay.data.history import History
@@ -41,15 +42,20 @@ from bayesdecay.model.grid import DAYS
 from bayesdecay.model.population import Population
 from bayesdecay.model.vector_math import exp, log
 
-__all__ = ["Pace", "pace_of", "period_length"]
+__all__ = ["MORE_THAN_A_YEAR", "Pace", "pace_of", "period_length"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _WEEK = 7.0
 # Below this many weeks a log is cut into days, above that many into four weeks: enough periods to tell a lasting change
-# from one that passes, and no more.
-_FEW_WEEKS, _MANY_WEEKS = 8, 130
+# from one that passes, and no more. Four years of weeks tell when in the year a season begins.
+_FEW_WEEKS, _MANY_WEEKS = 8, 210
+# Weeks from which on a log shows some weeks of the year twice, and a season can be told from what passes.
+MORE_THAN_A_YEAR = 56
+# Periods whose activities are halved to see what users' posteriors make of a busy one, as parts of the log; and the
+# numbers of periods in which the response, a sum of such parts, fades to 1/e.
+_PROBED, _FADES = (0.35, 0.55, 0.75), np.array([1.0, 3.0, 10.0, 30.0, 100.0])
 # Users looked at. A shock is the same for all of them, and chance blurs a week of 20,000 users' activities by some 3 %.
 _USERS = 20_000
 # Stretches of users and draws that are worked through, about a microsecond each.
@@ -65,12 +71,20 @@ _ROUNDING = 1e-9
 class Pace:
     """Activities by period, the last one ending at the cutoff; the first may have begun before the log did.
 
-    ``length`` of a period [days]; ``seen`` and ``expected`` (period,) [count].
+    ``length`` of a period [days]; ``seen`` and ``expected`` (period,) [count]. ``response`` (lag,), of a log of more
+    than a year: what is expected rises by this part of what a period, one, two, ... periods before, was busier for all:
+    users' posteriors take the shop's busy weeks for their own.
     """
 
     length: float
     seen: Floats
     expected: Floats
+    response: Floats | None = None
+
+    @property
+    def weeks(self) -> float:
+        """Length of the log [weeks]."""
+        return self.seen.size * self.length / _WEEK
 
 
 def period_length(longest: float) -> float:
@@ -85,16 +99,45 @@ def pace_of(population: Population, history: History) -> Pace:
     longest = max(float(block.T.max(initial=0.0)) for block in some.blocks())
     length = period_length(longest)
     periods = max(math.ceil(longest / length - _ROUNDING), 1)
-    seen, expected, few = np.zeros(periods), np.zeros(periods), _few(population, some, length)
-    for block in some.blocks():
-        design, log_weight, log_beta = few.designs(block)
-        seen += _seen(block, length, periods)
+    few = _few(population, some, length)
+    seen = sum(_seen(block, length, periods) for block in some.blocks())
+    expected = _expected_of(few, some, length, np.ones(periods))
+    response = _response(few, some, length, expected) if periods * length / _WEEK >= MORE_THAN_A_YEAR else None
+    return Pace(length=length, seen=seen, expected=expected, response=response)
+
+
+def _expected_of(population: Population, history: History, length: float, weight: Floats) -> Floats:
+    """Expected activities (period,), where an activity counts by the weight (period,) of its period in what follows."""
+    expected, periods = np.zeros(weight.size), weight.size
+    for block in history.blocks():
+        design, log_weight, log_beta = population.designs(block)
         beta = np.exp(np.minimum(log_beta, _MOST_LOG))
-        log_weight += few.alpha[:, None] * log_beta
-        own = (block.times, block.offsets, block.T, design, *_weighed(block, few.grid.clock))
-        law = (few.alpha, few.rho, few.grid.all_rates, few.grid.forever, few.grid.clock == DAYS)
+        log_weight += population.alpha[:, None] * log_beta
+        counted, taken = _weighed(block, population.grid.clock)
+        counted = counted * weight[_period(block, length, periods)]
+        own = (block.times, block.offsets, block.T, design, counted, taken)
+        grid = population.grid
+        law = (population.alpha, population.rho, grid.all_rates, grid.forever, grid.clock == DAYS)
         expected += _expected(*own, log_weight, beta, *law, length, periods)
-    return Pace(length=length, seen=seen, expected=expected / few.size)
+    return expected / population.size
+
+
+def _response(population: Population, history: History, length: float, expected: Floats) -> Floats:
+    """Response (lag,) of what is expected to a busier period before, from some of them at half their activities.
+
+    In the users' posteriors, that is; when they were there last stays as it was, and what it restored is no error.
+    """
+    periods, lags, found = expected.size, [], []
+    for place in (periods * np.array(_PROBED)).astype(np.int64):
+        weight = np.ones(periods)
+        weight[place] = 0.5
+        half = _expected_of(population, history, length, weight)[place + 1 :]
+        lags.append(np.arange(1, periods - place))
+        found.append(np.log(half / expected[place + 1 :]) / math.log(0.5))
+    lag = np.concatenate(lags)
+    basis = np.exp(-lag[:, None] / _FADES)
+    share, _ = nnls(basis, np.concatenate(found))
+    return np.asarray(np.exp(-np.arange(1, periods + 1)[:, None] / _FADES) @ share)
 
 
 def _weighed(block: Block, clock: str) -> tuple[Floats, Floats]:
@@ -120,10 +163,14 @@ def _few(population: Population, history: History, length: float) -> Population:
     return population.take(np.linspace(0, population.size - 1, count).round().astype(int))
 
 
-def _seen(block: Block, length: float, periods: int) -> Floats:
+def _period(block: Block, length: float, periods: int) -> Integers:
+    """Period of each activity."""
     before_end = np.repeat(block.T, block.n) - block.times
-    back = np.floor(before_end / length + _ROUNDING).astype(np.int64)
-    return np.bincount(periods - 1 - back, minlength=periods).astype(float)
+    return periods - 1 - np.floor(before_end / length + _ROUNDING).astype(np.int64)
+
+
+def _seen(block: Block, length: float, periods: int) -> Floats:
+    return np.bincount(_period(block, length, periods), minlength=periods).astype(float)
 
 
 _loop = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "nnan", "reassoc"})

@@ -22,6 +22,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesdecay.data.calendar import Calendar
+from bayesdecay.model.season import season_factors
 
 __all__ = ["SEED", "SHOCKS", "paths", "segments", "with_calendar"]
 
@@ -49,6 +50,8 @@ def paths(sample: xr.Dataset, seed: int) -> Floats:
     variance = np.square(walk) * weeks + np.square(week)
     known = level * 0.5 ** (weeks / _FADING)
     path: Floats = np.exp(known + walk * np.cumsum(steps, axis=1) + week * own - variance / 2.0)
+    if "log_season" in sample:
+        path *= season_factors(sample["log_season"].to_numpy(), _MOST_WEEKS)
     return path
 
 
