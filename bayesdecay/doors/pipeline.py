@@ -79,8 +79,9 @@ def run_job(
     enough = shortfalls if decay else require_enough
     lacking = tuple(one.sentence for one in enough(history, horizon=max(job.horizons.values())))
     known = history if job.acquired_from is None else history.acquired_from(job.acquired_from)
+    model = DecayModel(calendar=job.calendar)
     decay = decay or fitted(
-        lambda sampling: DecayModel().fit(known, method="auto", sampling=sampling, random_seed=job.random_seed),
+        lambda sampling: model.fit(known, method="auto", sampling=sampling, random_seed=job.random_seed),
         job.sampling,
         tell,
     )

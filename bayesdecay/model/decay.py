@@ -30,6 +30,7 @@ import xarray as xr
 from pytensor.compile.sharedvalue import shared
 
 from bayesdecay import names
+from bayesdecay.data.calendar import Calendar
 from bayesdecay.data.history import History
 from bayesdecay.errors import unknown_name
 from bayesdecay.model import grid as grids
@@ -45,7 +46,7 @@ from bayesdecay.model.posterior import Verdict, labelled
 from bayesdecay.model.prior import DECAY_PRIORS, REGULAR_PRIORS, Prior, priors_table, with_changes
 from bayesdecay.model.sampling import Sampling
 from bayesdecay.model.search import METHODS, Means, draw_on_grid
-from bayesdecay.model.shocks import SHOCKS
+from bayesdecay.model.shocks import CALENDAR_LEVEL, SHOCKS
 from bayesdecay.model.variables import pooled, variable
 
 __all__ = ["DecayModel"]
@@ -75,6 +76,9 @@ class DecayModel:
     clock : {"instants", "days"}, optional
         Whether activities happen at any time, or a day is active or not, however much is done in it. Of histories of
         active days the latter unless given, of sessions and events the former.
+    calendar : Calendar, optional
+        What is known of days past and to come. What it tells of the past is not learned as chance or season again, and
+        forecasts of the fit have what it tells of the days to come, as far as it was known at the cutoff.
 
     Raises
     ------
@@ -88,6 +92,7 @@ class DecayModel:
     rates: int | None = None
     regulars: bool = False
     clock: str | None = None
+    calendar: Calendar | None = None
 
     def __post_init__(self) -> None:
         if self.restoration is not None and not 0.0 <= self.restoration <= 1.0:
@@ -220,12 +225,17 @@ class DecayModel:
 
     def _shocks(self, tree: xr.DataTree, history: History, random_seed: int | None) -> xr.Dataset:
         """Draw what the log says of the pace of all users together, a draw beside each of the posterior's."""
-        pace = pace_of(Population.of(tree, draws=_PACE_DRAWS), history)
+        pace = pace_of(Population.of(tree, draws=_PACE_DRAWS), history, self._known(history))
         found = fit_pace(pace, self.priors_in_force())
         sizes = tree["posterior"].sizes
         # Other random numbers than the sampler's.
         rng = np.random.default_rng(None if random_seed is None else [random_seed, 1])
-        return draw_shocks(found, (sizes[names.CHAIN], sizes[names.DRAW]), rng)
+        drawn = draw_shocks(found, (sizes[names.CHAIN], sizes[names.DRAW]), rng)
+        return drawn.assign_attrs({CALENDAR_LEVEL: pace.known_level})
+
+    def _known(self, history: History) -> Calendar | None:
+        """What was known of the calendar at the cutoff."""
+        return None if self.calendar is None else self.calendar.known_at(history.at)
 
 
 _LOCATIONS = (("log_rate", "delta"), ("log_interest", "gamma"))
@@ -255,6 +265,7 @@ def _description(model: DecayModel, history: History) -> dict[str, Any]:
         "rates": model.rates,
         "regulars": model.regulars,
         "clock": grids.clock_of(history, model.clock),
+        "calendar": None if model.calendar is None else asdict(model.calendar.known_at(history.at)),
         "priors": {name: asdict(prior) for name, prior in model.priors_in_force().items()},
         "activity": history.activity,
         "session_gap": history.session_gap,

@@ -67,7 +67,7 @@ class PaceFit:
 
 
 def fit_pace(pace: Pace, priors: Mapping[str, Prior]) -> PaceFit | Season:
-    """Weigh the standard deviations by their priors and what the log shows; with a season where it shows one year again."""
+    """Weigh the standard deviations by their priors and what the log shows; a season too, where it is long enough."""
     (walk, walk_prior), (week, week_prior) = (_points(priors[name]) for name in ("sigma_walk", "sigma_week"))
     walk, week = (grid.ravel() for grid in np.meshgrid(walk, week, indexing="ij"))
     some = np.flatnonzero(pace.expected > _LEAST_OF_BUSIEST * pace.expected.max(initial=0.0))
@@ -75,11 +75,10 @@ def fit_pace(pace: Pace, priors: Mapping[str, Prior]) -> PaceFit | Season:
         nothing, weight = np.zeros(walk.size), np.outer(walk_prior, week_prior).ravel()
         return PaceFit(walk=walk, week=week, weight=weight / weight.sum(), level=nothing, spread=nothing)
     seen, expected, weeks = pace.seen[some], pace.expected[some], pace.length / _WEEK
+    if pace.response is not None and weeks * (pace.seen.size - some[0]) >= MORE_THAN_A_YEAR:
+        alike = Alike.of(pace.seen.size - 1 - some, round(weeks), expected, pace.response, day=pace.day)
+        return fit_season(Weeks(seen=seen, expected=expected, alike=alike), priors)
     unit = weeks * _centred_walk(1.0 + some.astype(np.float64), expected)
-    if weeks * (pace.seen.size - some[0]) >= MORE_THAN_A_YEAR:
-        noise = np.full(seen.size, 1.0 / weeks)
-        alike = Alike.of(pace.seen.size - 1 - some, round(weeks), pace.response)
-        return fit_season(Weeks(seen=seen, expected=expected, noise=noise, walk=unit, alike=alike), priors)
     covariance = np.square(walk)[:, None, None] * unit
     noise = np.square(week)[:, None] / weeks * np.ones(seen.size)
     loglik, level, spread = _laplace(covariance, noise, seen, expected)

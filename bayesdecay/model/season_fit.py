@@ -41,7 +41,7 @@ PARAMETERS = ("sigma_walk", "sigma_week", "sigma_season", "share_recurring", "si
 # Points of a round and of the last one; weights are tempered until so many points count, and then comes the last round.
 _POINTS, _LAST, _ENOUGH, _ROUNDS = 250, 600, 60.0, 10
 # The first round looks this many prior standard deviations around, and no point lies further out than the reach.
-_FIRST, _REACH = 1.5, 4.0
+_FIRST, _REACH, _MOST_VARIANCE = 1.5, 4.0, 9.0
 # Proposals are that much wider than what was found so far, and have the tails of a t distribution: a proposal that is
 # too wide costs points, one that is too narrow misses some of the posterior.
 _WIDER, _LEAST_SPREAD, _FREEDOM = 1.2, 0.02, 5.0
@@ -52,37 +52,19 @@ _ITERATIONS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Weeks:
-    """What was seen and expected, and the covariances at standard deviations of one.
-
-    ``seen``, ``expected``, ``noise`` (period,); ``walk`` (period, period); ``alike``: of periods and the year ahead.
-    """
+    """What was seen and expected (period,), and how alike the periods and the year ahead are."""
 
     seen: Floats
     expected: Floats
-    noise: Floats
-    walk: Floats
     alike: Alike
-
-    def joint(self, point: Floats) -> Floats:
-        """Prior covariance (place, place) of the periods, then of the last level and the year ahead, at a point."""
-        walk, size = point[0], self.seen.size
-        whole = np.zeros((size + 1 + AHEAD,) * 2)
-        rows = np.concatenate([np.arange(size), size + 1 + np.arange(AHEAD)])
-        whole[np.ix_(rows, rows)] = self.alike.together(*point[2:])
-        whole[:size, :size] += walk**2 * self.walk
-        whole[size, :size] = whole[:size, size] = walk**2 * self.walk[-1]
-        whole[size, size] = walk**2 * self.walk[-1, -1]
-        return whole
 
     def posterior(self, point: Floats) -> _Found:
         """Laplace's method at one point."""
-        walk, week, size = *point[:2], self.seen.size
-        prior = self.alike.together(*point[2:], first=size)
+        size = self.seen.size
+        prior = self.alike.season(point, size)
         # A season's factor has mean one.
         offset = -0.5 * np.diag(prior)
-        expected = self.expected * np.exp(offset)
-        prior += walk**2 * self.walk
-        prior[np.diag_indices(size)] += week**2 * self.noise
+        prior, expected = prior + self.alike.pace(point, size), self.expected * np.exp(offset)
         # From above, where seen is more than expected, Newton's steps go down to the mode without overshooting.
         theta = np.log((self.seen + 0.5) / (expected + 0.5))
         for _ in range(_ITERATIONS):
@@ -99,6 +81,15 @@ class Weeks:
         evidence = float(self.seen @ (theta + offset) - expected @ np.exp(theta) - 0.5 * slope @ theta - log_det)
         return _Found(evidence=evidence, slope=slope, root=root, inner=inner)
 
+    def ahead(self, point: Floats) -> tuple[Floats, Floats]:
+        """Mean (week,) and covariance (week, week) of the logarithm of the factors in the year ahead."""
+        size, found, season = self.seen.size, self.posterior(point), self.alike.season(point)
+        joint = season + self.alike.pace(point)
+        cross, ahead = joint[:size, size:], joint[size:, size:]
+        held = found.root[:, None] * cross
+        mean = cross.T @ found.slope - 0.5 * np.diag(season)[size:]
+        return mean, ahead - held.T @ cho_solve(found.inner, held, check_finite=False)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Found:
@@ -108,13 +99,6 @@ class _Found:
     slope: Floats
     root: Floats
     inner: tuple[Floats, bool]
-
-    def ahead(self, joint: Floats) -> tuple[Floats, Floats]:
-        """Mean (place,) and covariance (place, place) of the last level and the year ahead."""
-        size = self.slope.size
-        cross = joint[:size, size:]
-        held = self.root[:, None] * cross
-        return cross.T @ self.slope, joint[size:, size:] - held.T @ cho_solve(self.inner, held, check_finite=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -126,18 +110,14 @@ class Season:
     weeks: Weeks
 
     def draw(self, size: int, rng: np.random.Generator) -> dict[str, Floats]:
-        """Draw the parameters (draw,), the ``log_level`` at the cutoff and ``log_season`` (draw, week ahead)."""
+        """Draw the parameters (draw,) and ``log_ahead`` (draw, week), the logarithms of factors in the year ahead."""
         chosen = rng.choice(self.weight.size, size=size, p=self.weight)
-        found = np.empty((size, 1 + AHEAD))
+        ahead = np.empty((size, AHEAD))
         for point in np.unique(chosen):
             rows = np.flatnonzero(chosen == point)
-            own = self.points[point]
-            joint = self.weeks.joint(own)
-            mean, covariance = self.weeks.posterior(own).ahead(joint)
-            found[rows] = mean + _normal(covariance, rows.size, rng)
-            found[rows, 1:] -= 0.5 * np.diag(joint)[-AHEAD:]
-        values = dict(zip(PARAMETERS, self.points[chosen].T, strict=True))
-        return values | {"log_level": found[:, 0], "log_season": found[:, 1:]}
+            mean, covariance = self.weeks.ahead(self.points[point])
+            ahead[rows] = mean + _normal(covariance, rows.size, rng)
+        return dict(zip(PARAMETERS, self.points[chosen].T, strict=True)) | {"log_ahead": ahead}
 
 
 def fit_season(weeks: Weeks, priors: Mapping[str, Prior]) -> Season:
@@ -149,8 +129,10 @@ def fit_season(weeks: Weeks, priors: Mapping[str, Prior]) -> Season:
 
     def log_density(z: Floats) -> Floats:
         found = np.full(len(z), -np.inf)
-        for i in np.flatnonzero(np.abs(z).max(axis=1) < _REACH):
-            found[i] = weeks.posterior(points(z[i : i + 1])[0]).evidence - 0.5 * z[i] @ z[i]
+        for i, point in enumerate(points(z)):
+            # Beyond, a week's factor would have a logarithm of more than ten, and be out of reach of arithmetic.
+            if np.abs(z[i]).max() < _REACH and weeks.alike.season(point).max() < _MOST_VARIANCE:
+                found[i] = weeks.posterior(point).evidence - 0.5 * z[i] @ z[i]
         return found
 
     z, log_weight = _weighted_points(log_density, len(PARAMETERS))

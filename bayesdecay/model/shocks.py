@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from bayesdecay.data.calendar import Calendar
 from bayesdecay.model.season import season_factors
 
-__all__ = ["SEED", "SHOCKS", "paths", "segments", "with_calendar"]
+__all__ = ["CALENDAR_LEVEL", "SEED", "SHOCKS", "paths", "segments", "with_calendar"]
 
 Floats = NDArray[np.float64]
 
-# The group of a fit's tree that the draws are kept in, and its attribute that the paths are drawn by.
-SHOCKS, SEED = "shocks", "seed"
+# The group of a fit's tree that the draws are kept in, and its attributes: what the paths are drawn by, and the factor
+# of a day of the fit's own calendar that is as busy as the users' posteriors expect.
+SHOCKS, SEED, CALENDAR_LEVEL = "shocks", "seed", "calendar_level"
 _WEEK = 7.0
 # Beyond five years the walk stands still; a forecast so far ahead rests on other assumptions.
 _MOST_WEEKS = 260
@@ -44,15 +45,14 @@ def paths(sample: xr.Dataset, seed: int) -> Floats:
 
     What is not known yet has mean one, given the standard deviations.
     """
-    walk, week, level = (sample[name].to_numpy()[:, None] for name in ("sigma_walk", "sigma_week", "log_level"))
+    walk, week = (sample[name].to_numpy()[:, None] for name in ("sigma_walk", "sigma_week"))
+    level = sample["log_level"].to_numpy()[:, None] if "log_level" in sample else np.zeros_like(walk)
     steps, own = np.random.default_rng(seed).standard_normal((2, walk.size, _MOST_WEEKS))
     weeks = np.arange(1, _MOST_WEEKS + 1)
     variance = np.square(walk) * weeks + np.square(week)
     known = level * 0.5 ** (weeks / _FADING)
     path: Floats = np.exp(known + walk * np.cumsum(steps, axis=1) + week * own - variance / 2.0)
-    if "log_season" in sample:
-        path *= season_factors(sample["log_season"].to_numpy(), _MOST_WEEKS)
-    return path
+    return path * season_factors(sample["log_ahead"].to_numpy(), _MOST_WEEKS) if "log_ahead" in sample else path
 
 
 def segments(path: Floats, start: float, ends: Floats, *, width: float = _WEEK) -> Floats:
