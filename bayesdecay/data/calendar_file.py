@@ -26,7 +26,7 @@ _NEEDED, _COLUMNS = (_FROM, _FACTOR), (_FROM, _UNTIL, _FACTOR, _KNOWN)
 _WHEN = "write a weekday (saturday), a month (december) or a date (1997-12-24, or 12-24 for every year)"
 _REMEDIES = {
     _FROM: _WHEN,
-    _UNTIL: "write the last day as the first one is: 1997-12-24, or 12-24 for every year, and not before it; or nothing",
+    _UNTIL: "write the last day as the first one is: 1997-12-24, or 12-24 for every year, not before it; or nothing",
     _FACTOR: "write a number, 0 (closed) or above, such as 1.4",
     _KNOWN: "write the date since when it is known, such as 2020-03-13, or nothing where it always was",
 }

@@ -81,7 +81,8 @@ def check(  # noqa: PLR0913 - what is judged, and the groups of options that it 
         tell=say,
     )
     length, wanted = units.duration_label(horizon or _HORIZON), _origins(origins or _ORIGINS)
-    model = bayesdecay.DecayModel(calendar=calendar.read())
+    known = calendar.read()
+    model = None if known is None else bayesdecay.DecayModel(calendar=known)
     found = check_log(log_options.read(log), horizon=length, origins=wanted, model=model, options=options)
     say("", found, *remarks(found.notes))
     if out is not None:

@@ -33,7 +33,7 @@ from scipy.stats import multivariate_t, norm
 from bayesdecay.model.prior import Prior
 from bayesdecay.model.season import AHEAD, Alike
 
-__all__ = ["PARAMETERS", "Season", "Weeks", "fit_season"]
+__all__ = ["PARAMETERS", "Season", "Weeks", "fit_season", "weighted_points"]
 
 Floats = NDArray[np.float64]
 
@@ -135,13 +135,13 @@ def fit_season(weeks: Weeks, priors: Mapping[str, Prior]) -> Season:
                 found[i] = weeks.posterior(point).evidence - 0.5 * z[i] @ z[i]
         return found
 
-    z, log_weight = _weighted_points(log_density, len(PARAMETERS))
+    z, log_weight = weighted_points(log_density, len(PARAMETERS))
     some = log_weight > log_weight.max() + _LOG_LEAST
     weight = np.exp(log_weight[some] - log_weight.max())
     return Season(points=points(z[some]), weight=weight / weight.sum(), weeks=weeks)
 
 
-def _weighted_points(log_density: Callable[[Floats], Floats], size: int) -> tuple[Floats, Floats]:
+def weighted_points(log_density: Callable[[Floats], Floats], size: int) -> tuple[Floats, Floats]:
     """Points (point, size) and the logarithms of their weights, by rounds of importance sampling.
 
     Each round proposes what the one before it found; all points count in the end, as draws of the mixture of rounds.

@@ -54,7 +54,7 @@ def test_two_columns_are_enough(tmp_path):
         ),
         (
             "from,until,factor\n2024-12-24,2024-12-01,2\n",
-            "column 'until' has a value that cannot be read (row 0 ('2024-12-01')); write the last day as the first one is",
+            "column 'until' has a value that cannot be read (row 0 ('2024-12-01')); write the last day as",
         ),
         ("from,until,factor\nmonday,friday,2\n", "column 'until' has a value that cannot be read (row 0 ('friday'))"),
         (
