@@ -13,7 +13,7 @@ import pandas as pd
 from bayesdecay.data.calendar import Calendar
 from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.shocks import SHOCKS
-from bayesdecay.show.words import date, plural, with_interval
+from bayesdecay.show.words import date, percent, plural, with_interval
 
 __all__ = ["calendar_of", "in_numbers", "season_told"]
 
@@ -51,9 +51,9 @@ def season_told(fit: DecayFit, ci_prob: float) -> str:
     share = float(shocks["share_recurring"].mean())
     return (
         "The log is longer than a year, so what comes again with the season was learned too: of what is out of the "
-        f"ordinary for some weeks on end {share:.0%} comes again a year later. Beside what users' own pasts foretell, "
-        f"{week(int(mean.argmax()))} is expected to be the busiest of the year ahead, and {week(int(mean.argmin()))} "
-        "the quietest."
+        f"ordinary for some weeks on end {percent(share)} comes again a year later. Beside what users' own pasts "
+        f"foretell, {week(int(mean.argmax()))} is expected to be the busiest of the year ahead, and "
+        f"{week(int(mean.argmin()))} the quietest."
     )
 
 
