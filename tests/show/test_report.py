@@ -320,5 +320,5 @@ def test_what_is_foreseen_is_told_beside_numbers_of_all_users(content):
     assert "the week from 7 September 2024 on (factor 0.40 [0.40, 0.40]) the quietest" in text
     page = render_report(told)
     assert "and seen; forecast with the season that was learned and 2 factors of the calendar." in page
-    assert "90 % interval; forecast with the season that was learned and 2 factors of the calendar" in page
+    assert "interval; forecast with the season that was learned and 2 factors of the calendar" in page
     assert "saturday: 1.2; 12-25: 0" in page
