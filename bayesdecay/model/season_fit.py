@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import block_diag, cho_factor, cho_solve
 from scipy.special import logsumexp
 from scipy.stats import multivariate_t, norm
 
@@ -82,13 +82,19 @@ class Weeks:
         return _Found(evidence=evidence, slope=slope, root=root, inner=inner)
 
     def ahead(self, point: Floats) -> tuple[Floats, Floats]:
-        """Mean (week,) and covariance (week, week) of the logarithm of the factors in the year ahead."""
-        size, found, season = self.seen.size, self.posterior(point), self.alike.season(point)
-        joint = season + self.alike.pace(point)
-        cross, ahead = joint[:size, size:], joint[size:, size:]
+        """Mean (place,) and covariance (place, place) of the level after the cutoff and the year ahead.
+
+        Of the logarithms of their factors, whose prior mean is one.
+        """
+        size, found = self.seen.size, self.posterior(point)
+        season, pace = self.alike.season(point), self.alike.pace(point)
+        # What is shared but the season is the same in all weeks ahead.
+        cross = np.concatenate([pace[:size, size : size + 1], season[:size, size:]], axis=1)
+        prior = block_diag(pace[size, size], season[size:, size:])
         held = found.root[:, None] * cross
-        mean = cross.T @ found.slope - 0.5 * np.diag(season)[size:]
-        return mean, ahead - held.T @ cho_solve(found.inner, held, check_finite=False)
+        mean = cross.T @ found.slope
+        mean[1:] -= 0.5 * np.diag(season)[size:]
+        return mean, prior - held.T @ cho_solve(found.inner, held, check_finite=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,14 +116,16 @@ class Season:
     weeks: Weeks
 
     def draw(self, size: int, rng: np.random.Generator) -> dict[str, Floats]:
-        """Draw the parameters (draw,) and ``log_ahead`` (draw, week), the logarithms of factors in the year ahead."""
+        """Draw the parameters (draw,), the level's mean and what is left in doubt of it, and the season (draw, week)."""
         chosen = rng.choice(self.weight.size, size=size, p=self.weight)
-        ahead = np.empty((size, AHEAD))
+        mean, doubt = np.empty((2, size, 1 + AHEAD))
         for point in np.unique(chosen):
             rows = np.flatnonzero(chosen == point)
-            mean, covariance = self.weeks.ahead(self.points[point])
-            ahead[rows] = mean + _normal(covariance, rows.size, rng)
-        return dict(zip(PARAMETERS, self.points[chosen].T, strict=True)) | {"log_ahead": ahead}
+            mean[rows], covariance = self.weeks.ahead(self.points[point])
+            doubt[rows] = _normal(covariance, rows.size, rng)
+            doubt[rows, 0] -= 0.5 * covariance[0, 0]
+        found = {"log_level": mean[:, 0], "log_level_doubt": doubt[:, 0], "log_season": (mean + doubt)[:, 1:]}
+        return dict(zip(PARAMETERS, self.points[chosen].T, strict=True)) | found
 
 
 def fit_season(weeks: Weeks, priors: Mapping[str, Prior]) -> Season:

@@ -43,16 +43,19 @@ _YEAR, _MOST_DAYS = 365, 1_820
 def paths(sample: xr.Dataset, seed: int) -> Floats:
     """Factors (sample, week) on everybody's intensity in the weeks after the cutoff of the fit, one path a draw.
 
-    What is not known yet has mean one, given the standard deviations.
+    What is not known yet has mean one, given the standard deviations. Where a season was learned, its factors are in
+    the paths, and the level's doubt stays while its mean fades.
     """
-    walk, week = (sample[name].to_numpy()[:, None] for name in ("sigma_walk", "sigma_week"))
-    level = sample["log_level"].to_numpy()[:, None] if "log_level" in sample else np.zeros_like(walk)
+    walk, week, level = (sample[name].to_numpy()[:, None] for name in ("sigma_walk", "sigma_week", "log_level"))
     steps, own = np.random.default_rng(seed).standard_normal((2, walk.size, _MOST_WEEKS))
     weeks = np.arange(1, _MOST_WEEKS + 1)
     variance = np.square(walk) * weeks + np.square(week)
     known = level * 0.5 ** (weeks / _FADING)
     path: Floats = np.exp(known + walk * np.cumsum(steps, axis=1) + week * own - variance / 2.0)
-    return path * season_factors(sample["log_ahead"].to_numpy(), _MOST_WEEKS) if "log_ahead" in sample else path
+    if "log_season" not in sample:
+        return path
+    doubt = np.exp(sample["log_level_doubt"].to_numpy()[:, None])
+    return np.asarray(path * doubt * season_factors(sample["log_season"].to_numpy(), _MOST_WEEKS))
 
 
 def segments(path: Floats, start: float, ends: Floats, *, width: float = _WEEK) -> Floats:

@@ -17,7 +17,7 @@ from bayesdecay.show.words import date, percent, plural, with_interval
 
 __all__ = ["calendar_of", "in_numbers", "season_told"]
 
-_AHEAD = "log_ahead"
+_AHEAD = "log_season"
 _WEEKS = 52
 
 

@@ -92,8 +92,12 @@ def test_many_activities_tell_the_pace_exactly():
     weeks = Weeks(seen=1e8 * np.exp(seen[:size]), expected=np.full(size, 1e8), alike=alike)
     gain = np.linalg.solve(joint[:size, :size], joint[:size, size:]).T
     found, covariance = weeks.ahead(POINT)
-    np.testing.assert_allclose(found, mean[size:] + gain @ (seen - mean)[:size], atol=2e-3)
-    np.testing.assert_allclose(covariance, joint[size:, size:] - gain @ joint[:size, size:], atol=2e-4)
+    # Level and season together are the pace of the weeks ahead.
+    both = np.concatenate([np.ones((AHEAD, 1)), np.eye(AHEAD)], axis=1)
+    np.testing.assert_allclose(both @ found, mean[size:] + gain @ (seen - mean)[:size], atol=2e-3)
+    np.testing.assert_allclose(both @ covariance @ both.T, joint[size:, size:] - gain @ joint[:size, size:], atol=2e-4)
+    level = np.linalg.solve(joint[:size, :size], alike.pace(POINT)[:size, size])
+    assert found[0] == pytest.approx(level @ (seen - mean)[:size], abs=2e-3)
     other = np.array([0.03, 0.1, 0.2, 0.4, 0.1])
     evidence = [weeks.posterior(point).evidence for point in (POINT, other)]
     exact = []
@@ -132,8 +136,8 @@ def made_up(weeks: int, amplitude: float, seed: int) -> tuple[Pace, np.ndarray]:
 def test_a_season_is_found_again():
     pace, season = made_up(110, 0.3, seed=4)
     found = fit_pace(pace, DECAY_PRIORS)
-    drawn = draw_shocks(found, (1, 400), np.random.default_rng(1)).isel(chain=0)["log_ahead"].to_numpy()
-    # Its mean is the level's, which walks.
+    drawn = draw_shocks(found, (1, 400), np.random.default_rng(1)).isel(chain=0)["log_season"].to_numpy()
+    # A level that lasts is no season's.
     away = drawn.mean(axis=0) - season
     assert away.std() < 0.4 * season.std()
     inside = np.abs((drawn - season - away.mean()).mean(axis=0)) < 1.645 * drawn.std(axis=0)
@@ -144,7 +148,7 @@ def test_a_season_is_found_again():
 def test_no_season_is_made_up():
     pace, _ = made_up(110, 0.0, seed=5)
     drawn = draw_shocks(fit_pace(pace, DECAY_PRIORS), (1, 400), np.random.default_rng(1)).isel(chain=0)
-    assert drawn["log_ahead"].mean("draw").std() < 0.03
+    assert drawn["log_season"].mean("draw").std() < 0.03
     short = replace(pace, seen=pace.seen[-50:], expected=pace.expected[-50:], response=None)
     without = draw_shocks(fit_pace(short, DECAY_PRIORS), (1, 400), np.random.default_rng(1)).isel(chain=0)
     paced = [paths(one.rename(draw="sample"), 1).std(axis=0)[:26].mean() for one in (drawn, without)]
@@ -161,8 +165,8 @@ def test_a_log_of_a_year_has_no_season():
 
 
 def test_factors_repeat_by_the_year():
-    log_ahead = np.log(np.arange(1.0, AHEAD + 1))[None, :]
-    found = season_factors(log_ahead, 260)[0]
+    log_season = np.log(np.arange(1.0, AHEAD + 1))[None, :]
+    found = season_factors(log_season, 260)[0]
     np.testing.assert_allclose(found[:52], np.arange(1.0, 53.0))
     # The middle of the 53rd week lies in the year after.
     np.testing.assert_allclose(found[[52, 53, 104]], [1.0, 2.0, 1.0])
@@ -184,9 +188,10 @@ def test_a_saved_fit_forecasts_the_same(fit, tmp_path, few):
     np.testing.assert_array_equal(*totals)
     shocks = tree[SHOCKS].to_dataset()
     flat = shocks.stack(sample=("chain", "draw"), create_index=False).transpose("sample", ...)
-    own = paths(flat.drop_vars("log_ahead"), shocks.attrs[SEED])
+    own = paths(flat.drop_vars("log_season"), shocks.attrs[SEED])
     all_of = DecayFit(idata=tree).population().path
-    np.testing.assert_allclose(all_of[:, :20] / own[:, :20], np.exp(flat["log_ahead"].to_numpy()[:, :20]))
+    season = np.exp(flat["log_season"].to_numpy()[:, :20] + flat["log_level_doubt"].to_numpy()[:, None])
+    np.testing.assert_allclose(all_of[:, :20] / own[:, :20], season)
 
 
 @pytest.fixture(scope="module")

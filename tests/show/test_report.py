@@ -307,9 +307,10 @@ def test_what_is_foreseen_is_told_beside_numbers_of_all_users(content):
     tree = content.decay.idata.copy()
     year = np.zeros((4, 50, 53))
     year[:, :, 3], year[:, :, 10] = np.log(1.6), np.log(0.4)
-    values = {"sigma_walk": 0.02, "sigma_week": 0.15, "share_recurring": 0.7}
+    values = {"sigma_walk": 0.02, "sigma_week": 0.15, "share_recurring": 0.7, "log_level": 0.0}
+    values |= {"log_level_doubt": 0.0}
     shocks = xr.Dataset({name: (("chain", "draw"), np.full((4, 50), value)) for name, value in values.items()})
-    tree["shocks"] = xr.DataTree(shocks.assign(log_ahead=(("chain", "draw", "week_ahead"), year)).assign_attrs(seed=1))
+    tree["shocks"] = xr.DataTree(shocks.assign(log_season=(("chain", "draw", "week_ahead"), year)).assign_attrs(seed=1))
     factors = {"saturday": 1.2, "12-25": 0.0}
     model = json.loads(tree.attrs["model"]) | {"at": "2024-06-28 23:59:59.999999"}
     tree.attrs["model"] = json.dumps(model | {"calendar": {"factors": factors, "known": {}}})
