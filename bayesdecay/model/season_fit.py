@@ -116,7 +116,7 @@ class Season:
     weeks: Weeks
 
     def draw(self, size: int, rng: np.random.Generator) -> dict[str, Floats]:
-        """Draw the parameters (draw,), the level's mean and what is left in doubt of it, and the season (draw, week)."""
+        """Draw the parameters (draw,), the level's mean and what is in doubt of it, and the season (draw, week)."""
         chosen = rng.choice(self.weight.size, size=size, p=self.weight)
         mean, doubt = np.empty((2, size, 1 + AHEAD))
         for point in np.unique(chosen):

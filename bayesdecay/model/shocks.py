@@ -9,7 +9,8 @@ In: draws of how restless the shop is (:mod:`bayesdecay.model.pace_fit`). Out: a
 
 and its mean over any stretch of time. The level :math:`m_0` at the cutoff is known in part; half of it has gone after
 four weeks. What comes anew stays, so that the walk is the wider the further one looks ahead: after a year by
-:math:`7 \sigma_{walk}`. All users of a draw go the same path, in whatever batch they are scored.
+:math:`7 \sigma_{walk}`. All users of a draw go the same path, in whatever batch they are scored. Of a log of more than
+a year the path has a season too (:mod:`bayesdecay.model.season`), and what is in doubt of the level stays.
 """
 
 from __future__ import annotations
