@@ -261,3 +261,13 @@ def test_a_calendar_that_closes_all_is_refused(restless):
                 | dict.fromkeys(("friday", "saturday", "sunday"), 0.0)
             ),
         )
+
+
+def test_a_log_of_a_few_days_knows_its_calendar():
+    drawn = simulate(300, population=SHOP, acquired_within="1d", observed="6d", start="2024-01-01", random_seed=2)
+    history, population = history_of(drawn), population_at(SHOP, draws=1, longest=6.0)
+    plain, known = (pace_of(population, history, one) for one in (None, Calendar(factors={"2024-01-05": 2.0})))
+    share = plain.expected / plain.expected.sum()
+    mean = 1.0 + share[-2]
+    np.testing.assert_allclose(known.expected, plain.expected / mean * [1, 1, 1, 1, 2, 1])
+    assert known.known_level == pytest.approx(mean)
