@@ -5,10 +5,11 @@ The law is the model's own, with the effective age :math:`V(t) = t - \rho L(t)`:
 .. math::
     z \sim N(0, 1), \quad \log r = \mu_r[g] + x\delta + \sigma_r z, \quad
     I_0 \mid z \sim \mathrm{Gamma}(\alpha, \text{mean } e^{\mu_I[g] + x\gamma + \kappa z}), \quad
-    \lambda(t) = c(t)\, I_0 e^{-r V(t)}
+    \lambda(t) = c(t)\, I_0 e^{-r g(V(t))}
 
-where :math:`c(t)` is 1 but for a user with a coupon, within its window, and for a shop whose pace is not even. No user
-is looped over: all users advance to their next activity at once, in as many rounds as the busiest user has activities.
+where g is the age itself, or that of a power law (:mod:`bayesdecay.curves`), and :math:`c(t)` is 1 but for a user with
+a coupon, within its window, and for a shop whose pace is not even. No user is looped over: all users advance to their
+next activity at once, in as many rounds as the busiest user has activities.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ class Simulation:
     events : pandas.DataFrame
         One row an event by user and time: ``user``, ``time``, and ``kind``, ``group`` and the covariates if any.
     users : pandas.DataFrame
-        One row a user: ``user``, ``first``, ``group`` and covariates if any, ``rate`` [per day], ``half_life`` [days],
-        ``initial_interest`` and ``interest`` (at the end, given the visits) [activities per day], ``share_<kind>``;
-        with a coupon ``eligible``, ``treated``, ``p_return_without`` and ``p_return_with`` within its window.
+        One row a user: ``user``, ``first``, ``group`` and covariates if any, ``rate`` [per day], ``half_life`` [days], both
+        of a new user, ``initial_interest`` and ``interest`` (at the end, given the visits) [activities per day],
+        ``share_<kind>``; with a coupon ``eligible``, ``treated``, ``p_return_without`` and ``p_return_with`` within its
+        window.
     truth : dict
         The population's parameters under the model's names, and ``tau``, the coupon's effect on the log-odds.
     end : pandas.Timestamp
@@ -118,7 +120,7 @@ def simulate(  # noqa: PLR0913 - what a shop is, and how it is watched
     _check_pace(pace, coupon)
     rng = np.random.default_rng(random_seed)
     users = _draw_users(n_users, population, rng)
-    walk = _Walk(users, population.restoration, acquired=width * rng.random(n_users), rng=rng)
+    walk = _Walk(users, population, acquired=width * rng.random(n_users), rng=rng)
     if coupon is not None:
         _hand_out(coupon, walk, users, begin, span)
     for week, factor in enumerate(pace):
@@ -174,7 +176,7 @@ def _draw_users(n_users: int, population: Population, rng: np.random.Generator) 
         regular = rng.random(n_users) < population.regulars
         users.loc[regular, "rate"] = NEVER_FADES
         own_mean = np.where(regular, log_mean + population.regulars_shift, own_mean)
-    users[names.HALF_LIFE] = math.log(2) / users["rate"]
+    users[names.HALF_LIFE] = curves.half_life(users["rate"], population.shoulder_days)
     users["initial_interest"] = rng.gamma(alpha, np.exp(own_mean) / alpha)
     if population.kinds:
         mean = np.array(list(population.kinds.values())) / sum(population.kinds.values())
@@ -194,18 +196,29 @@ class _Walk:
     """All users on their way through time [days since the start of the log]; the one thing here that changes."""
 
     def __init__(
-        self, users: pd.DataFrame, rho: float, *, acquired: np.ndarray[Any, Any], rng: np.random.Generator
+        self, users: pd.DataFrame, population: Population, *, acquired: np.ndarray[Any, Any], rng: np.random.Generator
     ) -> None:
         self.rate = users["rate"].to_numpy()
         self.initial = users["initial_interest"].to_numpy()
-        self.rho, self.rng, self.acquired = rho, rng, acquired
+        self.rho, self.shoulder = population.restoration, population.shoulder_days
+        self.rng, self.acquired = rng, acquired
         self.now, self.last = acquired.copy(), acquired.copy()
         self.seen_user, self.seen_time = [np.arange(len(users))], [acquired]
 
     def interest(self, at: float | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Interest [activities per day] at ``at`` if nothing happened since the last activity."""
-        age = curves.effective_age(np.maximum(at - self.acquired, 0.0), self.last - self.acquired, self.rho)
-        return np.maximum(curves.interest_after(self.initial, self.rate, age), _NO_INTEREST)
+        return np.maximum(curves.interest_after(self.initial, self.rate, self.age(at), self.shoulder), _NO_INTEREST)
+
+    def age(self, at: float | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Effective age [days] at ``at`` if nothing happened since the last activity."""
+        return np.asarray(
+            curves.effective_age(np.maximum(at - self.acquired, 0.0), self.last - self.acquired, self.rho)
+        )
+
+    def law(self, at: float | np.ndarray[Any, Any]) -> tuple[Any, Any]:
+        """Decay rate [per day] and shoulder [days] of what comes after ``at``."""
+        age = self.age(at)
+        return curves.rate_after(self.rate, age, self.shoulder), curves.shoulder_after(age, self.shoulder)
 
     def advance(self, until: float, boost: float | np.ndarray[Any, Any] = 1.0) -> None:
         """Let everybody act until then, at ``boost`` times their interest."""
@@ -213,7 +226,9 @@ class _Walk:
         active = np.flatnonzero(self.now < until)
         while active.size:
             interest = (boost * self.interest(self.now))[active]
-            wait = curves.return_time(interest, self.rate[active], self.rng.exponential(size=active.size))
+            rate, shoulder = self.law(self.now)
+            local = shoulder if np.ndim(shoulder) == 0 else shoulder[active]
+            wait = curves.return_time(interest, rate[active], self.rng.exponential(size=active.size), local)
             time = self.now[active] + wait
             active, time = active[time <= until], time[time <= until]
             self.now[active] = self.last[active] = time
@@ -234,7 +249,8 @@ def _hand_out(coupon: Coupon, walk: _Walk, users: pd.DataFrame, begin: pd.Timest
     walk.advance(at)
     eligible = (walk.acquired <= at) & (at - walk.last >= days(coupon.lapsed_after))
     treated = eligible & (walk.rng.random(len(users)) < coupon.share)
-    integral = walk.interest(at) * curves.decayed_time(walk.rate, within)
+    rate, shoulder = walk.law(at)
+    integral = walk.interest(at) * curves.decayed_time(rate, within, shoulder)
     # Returning has odds e^m - 1 when m activities are expected, so odds times e^effect need m' = log(1 + odds').
     expected = np.logaddexp(0.0, coupon.effect + integral + np.log(-np.expm1(-integral)))
     walk.advance(at + within, np.where(treated, expected / integral, 1.0))

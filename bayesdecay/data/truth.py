@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from bayesdecay.curves import EXPONENTIAL
 from bayesdecay.units import Duration, days
 
 __all__ = ["NEVER_FADES", "Coupon", "Population"]
@@ -25,7 +26,7 @@ class Population:
     Attributes
     ----------
     half_life : duration or mapping of group to duration
-        Median half-life of interest [days].
+        Median half-life of interest [days]; with a shoulder, what it would be at the users' first rates.
     half_life_spread : float
         sigma_r, the standard deviation of log decay rates between users.
     interest : float or mapping of group to float
@@ -36,6 +37,8 @@ class Population:
         kappa: above zero, those whose interest fades fast begin with more of it.
     restoration : float
         rho in [0, 1], the part of lost interest that a visit restores.
+    shoulder : duration, optional
+        Age from which on interest falls by a power law; exponentially for ever unless given.
     regulars : float
         pi, the share of users whose interest does not fade.
     regulars_shift : float
@@ -54,6 +57,7 @@ class Population:
     interest_shape: float = 1.0
     coupling: float = 0.0
     restoration: float = 0.0
+    shoulder: Duration | None = None
     regulars: float = 0.0
     regulars_shift: float = 1.0
     covariates: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -63,6 +67,8 @@ class Population:
     def __post_init__(self) -> None:
         """Refuse values that no population has."""
         positive = {name: getattr(self, name) for name in ("interest_shape", "kind_concentration")}
+        if self.shoulder is not None:
+            _require_above_zero("shoulder", days(self.shoulder))
         positive |= {f"half_life {key}".strip(): days(value) for key, value in _by_group(self.half_life)}
         positive |= {f"interest {key}".strip(): value for key, value in _by_group(self.interest)}
         positive |= {f"the share of kind {kind!r}": share for kind, share in self.kinds.items()}
@@ -81,6 +87,11 @@ class Population:
                 f"{self.regulars_shift!r}"
             )
         _require_same_groups(self.half_life, self.interest)
+
+    @property
+    def shoulder_days(self) -> float:
+        """Shoulder [days], infinite where interest fades exponentially."""
+        return EXPONENTIAL if self.shoulder is None else days(self.shoulder)
 
     @property
     def groups(self) -> list[str]:

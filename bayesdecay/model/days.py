@@ -47,28 +47,25 @@ _loop = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_loop
-def weighed_days(times: Floats, offsets: Integers, T: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """Weigh active days: ``n`` (row,), ``ageing`` (row, 2) [days], ``taken`` and ``counted`` (activity,).
+def weighed_days(times: Floats, offsets: Integers, T: Floats) -> tuple[Floats, Floats, Floats]:
+    """Weigh active days: ``n`` (row,), ``counted`` and ``taken`` (activity,).
 
-    The first two as in :class:`~bayesdecay.model.grid.Statistics`; ``counted`` is a, and ``taken`` is 1 - b, the part
-    of a day's exposure that is not counted.
+    The first as in :class:`~bayesdecay.model.grid.Statistics`; ``counted`` is a, and ``taken`` is 1 - b, the part of a
+    day's exposure that is not counted.
     """
-    n, ageing, taken, counted = np.zeros(T.size), np.zeros((T.size, 2)), np.empty(times.size), np.empty(times.size)
+    n, taken, counted = np.zeros(T.size), np.empty(times.size), np.empty(times.size)
     for u in range(T.size):
         start, stop = offsets[u], offsets[u + 1]
         if start == stop:
             continue
         total = _activities(times[start:stop], T[u], taken[start:stop])
         n[u] = max(1.0, math.floor(total + 0.5))
-        scale, before = n[u] / total, 0.0
+        scale = n[u] / total
         for j in range(start, stop):
             x = taken[j]
             count = counted[j] = scale * _count(x)
-            ageing[u, 0] += count * times[j]
-            ageing[u, 1] += count * before
             taken[j] = 1.0 - (count / x - 1.0 / math.expm1(x))
-            before = times[j]
-    return n, ageing, taken, counted
+    return n, counted, taken
 
 
 @_loop

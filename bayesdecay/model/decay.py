@@ -9,6 +9,9 @@ of the population, from which every user's own posterior follows in closed form 
     \log r = \mu_r + x\delta + \sigma_r z,\quad
     I_0 \mid z \sim \mathrm{Gamma}(\alpha, \text{mean } m),\quad \log m = \mu_I + x\gamma + \kappa z .
 
+With a shoulder :math:`\tau` interest falls by a power law, :math:`\lambda(t) = I_0 (1 + V(t)/\tau)^{-r\tau}`, which
+begins at the rate r and slows down.
+
 A share :math:`\pi` of the users are regulars: their interest does not fade, and its mean is
 :math:`\log m = \mu_I + x\gamma + \nu`.
 
@@ -43,11 +46,19 @@ from bayesdecay.model.pace import pace_of
 from bayesdecay.model.pace_fit import draw_shocks, fit_pace
 from bayesdecay.model.population import REGULARS, Population
 from bayesdecay.model.posterior import Verdict, labelled
-from bayesdecay.model.prior import DECAY_PRIORS, REGULAR_PRIORS, Prior, priors_table, with_changes
+from bayesdecay.model.prior import (
+    DECAY_PRIORS,
+    REGULAR_PRIORS,
+    SHOULDER_PRIORS,
+    Prior,
+    priors_table,
+    with_changes,
+)
 from bayesdecay.model.sampling import Sampling
 from bayesdecay.model.search import METHODS, Means, draw_on_grid
 from bayesdecay.model.shocks import CALENDAR_LEVEL, SHOCKS
 from bayesdecay.model.variables import pooled, variable
+from bayesdecay.units import Duration
 
 __all__ = ["DecayModel"]
 
@@ -79,11 +90,16 @@ class DecayModel:
     calendar : Calendar, optional
         What is known of days past and to come. What it tells of the past is not learned as chance or season again, and
         forecasts of the fit have what it tells of the days to come, as far as it was known at the cutoff.
+    shoulder : duration, optional
+        Age from which on interest falls by a power law of the time, ever more slowly, and no longer exponentially;
+        ``math.inf`` for the exponential law. Unless given, the most likely one, if a power law is likelier than the
+        exponential one, see :mod:`bayesdecay.model.shoulder`.
 
     Raises
     ------
     ValueError
-        If the restoration lies outside [0, 1], or a prior's name or the clock is unknown.
+        If the restoration lies outside [0, 1], the shoulder is not above zero, or a prior's name or the clock is
+        unknown.
     """
 
     restoration: float | None = None
@@ -93,17 +109,20 @@ class DecayModel:
     regulars: bool = False
     clock: str | None = None
     calendar: Calendar | None = None
+    shoulder: Duration | None = None
 
     def __post_init__(self) -> None:
         if self.restoration is not None and not 0.0 <= self.restoration <= 1.0:
             raise ValueError(f"restoration must lie in [0, 1], got {self.restoration}")
         if self.clock not in (None, *grids.CLOCKS):
             raise unknown_name("clock", self.clock, grids.CLOCKS)
+        grids.shoulder_days(self.shoulder)
         self.priors_in_force()
 
     def priors_in_force(self) -> dict[str, Prior]:
         """Priors by name, the user's own among them."""
-        return with_changes({**DECAY_PRIORS, **(REGULAR_PRIORS if self.regulars else {})}, self.priors)
+        regulars, shoulder = REGULAR_PRIORS if self.regulars else {}, SHOULDER_PRIORS if self.shoulder is None else {}
+        return with_changes({**DECAY_PRIORS, **regulars, **shoulder}, self.priors)
 
     def priors_table(self) -> pd.DataFrame:
         """Tidy table of the priors in force, each with its reason."""
@@ -121,6 +140,7 @@ class DecayModel:
             n_rates=self.rates,
             regulars=self.regulars,
             clock=grids.clock_of(history, self.clock),
+            shoulder=grids.shoulder_days(self.shoulder),
         )
 
     def build(self, data: FitData, grid: Grid) -> pm.Model:
@@ -212,6 +232,7 @@ class DecayModel:
             sampling=sampling or Sampling(),
             random_seed=random_seed,
             fixed_rates=self.rates is not None,
+            shoulder=self.priors_in_force().get("shoulder"),
         )
         tree, error = draw_on_grid(self.build, data, self.grid(history), means)
         for name, fixed in (("kappa", self.coupling), ("rho", self.restoration)):
@@ -220,7 +241,8 @@ class DecayModel:
             tree["training_data"] = xr.DataTree(_training_data(data))
         tree[SHOCKS] = xr.DataTree(self._shocks(tree, history, random_seed))
         verdict = Verdict.of(tree, grid_error=error)
-        model = _description(self, history) | {"remarks": _remarks(self, history, data, tree)}
+        law: dict[str, Any] = {str(name): value for name, value in tree["constant_data"].attrs.items()}
+        model = _description(self, history) | law | {"remarks": _remarks(self, history, data, tree)}
         return DecayFit(idata=labelled(tree, kind=DecayFit.KIND, model=model, verdict=verdict))
 
     def _shocks(self, tree: xr.DataTree, history: History, random_seed: int | None) -> xr.Dataset:

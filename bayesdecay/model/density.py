@@ -8,6 +8,7 @@ time, several times as long as sampling the CDNOW sample.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -81,6 +82,13 @@ class Density:
         with np.errstate(all="ignore"):
             value, gradient = self._logp(theta)
         return float(value), np.asarray(gradient)
+
+    def set_data(self, arrays: Mapping[str, Any]) -> None:
+        """Put other data of the same shapes in the place of the model's, by name; it changes the model too."""
+        for function_ in (self._logp, self._named):
+            for variable in function_.get_shared():
+                if variable.name in arrays:
+                    variable.set_value(arrays[variable.name], borrow=True)
 
     def twin(self) -> Density:
         """Make one that another thread may call at the same time: a compiled function keeps its numbers in itself."""

@@ -11,8 +11,8 @@ A user's initial interest is integrated out in closed form and the decay rate by
     p(u) &= \sum_k w_k \frac{\Gamma(\alpha+n)}{\Gamma(\alpha)} \beta_k^\alpha e^{-r_k A}
             (\beta_k + E_k)^{-(\alpha+n)}, \qquad \beta_k = \alpha / m_k .
 
-Both statistics add up over activities. A is linear in :math:`\rho`; log E is smooth in it and is kept on a few
-Chebyshev nodes.
+Both statistics add up over activities. They are smooth in :math:`\rho`, and A and log E are kept on a few Chebyshev
+nodes.
 
 Whole days have a clock of their own, ``"days"``. Day d = 1, ..., T since the acquisition, L being the last active day
 before it, is active with probability :math:`1 - e^{-\Lambda_d}`, :math:`\Lambda_d = I_0 e^{-r(d - \rho L)}`: a day with
@@ -27,6 +27,16 @@ own exposure, which :mod:`bayesdecay.model.days` reads off the days around it (f
 
 and p(u) is as above, up to a factor that no parameter enters. Interest is told as it is when the cutoff's day ends,
 :math:`I_0 e^{-r V(T)} \cdot r/(e^r - 1)`: then what is expected within h days is its integral, as on the other clock.
+
+By a power law with the shoulder :math:`\tau` ages are put through :math:`g(V) = \tau\log(1 + V/\tau)`
+(:mod:`bayesdecay.curves`),
+
+.. math::
+
+    A(\rho) = \sum_{j=1}^n a_j\, g(t_j - \rho t_{j-1}), \qquad
+    E(r; \rho) = \sum_{j=0}^n \int_{t_j}^{t_{j+1}} e^{-r g(t - \rho t_j)} dt,
+
+a sum over days in place of the integral where there are days (:mod:`bayesdecay.model.power`).
 
 Users may be of two kinds. A regular's interest does not fade; it is one more rate of the sum, so slow that no log can
 tell it from none, with a weight and a mean of its own:
@@ -48,14 +58,17 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp
 
 from bayesdecay import names
+from bayesdecay.curves import EXPONENTIAL
 from bayesdecay.data.history import Block, History
 from bayesdecay.errors import unknown_name
-from bayesdecay.model import kernel
 from bayesdecay.model.days import weighed_days
+from bayesdecay.model.exposure import ages, exposures, power_exposures
+from bayesdecay.units import Duration, days
 
 __all__ = [
     "CLOCKS",
     "DAYS",
+    "FASTEST",
     "INSTANTS",
     "Grid",
     "Statistics",
@@ -65,7 +78,9 @@ __all__ = [
     "log_next_day",
     "log_weights",
     "marginal_loglik",
+    "shoulder_days",
     "statistics",
+    "weighed",
     "with_regulars",
 ]
 
@@ -77,7 +92,7 @@ _SPACING = 0.4
 # Half-lives from 1,700 times the longest history, where a user cannot be told from one that never fades, ...
 _SLOWEST = 4e-4
 # ... to a quarter of the log's time resolution, where a user is gone before the next activity could be seen.
-_FASTEST = 2.9
+FASTEST = 2.9
 # Measured on CDNOW: 8 nodes leave 6e-3 in the total log-likelihood over all of [0, 1], 10 leave 1e-4.
 _RESTORATION_NODES = 10
 # Nodes over a part of them no wider than this: log E is interpolated to about 1e-6, as ten do over all of [0, 1].
@@ -101,12 +116,15 @@ class Grid:
         Rate that stands for the interest of regulars, which does not fade; 0 where there are none.
     clock : {"instants", "days"}
         Whether activities happen at any time, or a day is active or not.
+    shoulder : float
+        Shoulder [days] of a power law; infinite where interest fades exponentially.
     """
 
     rates: Floats
     restorations: Floats
     regular: float = 0.0
     clock: str = INSTANTS
+    shoulder: float = EXPONENTIAL
 
     def __post_init__(self) -> None:
         steps = np.diff(np.log(self.rates))
@@ -123,14 +141,21 @@ class Grid:
         n_rates: int | None = None,
         regulars: bool = False,
         clock: str = INSTANTS,
+        shoulder: float = EXPONENTIAL,
     ) -> Grid:
         """Grid for histories up to ``longest`` [days] of a log that tells times ``resolution`` [days] apart."""
         slowest = _SLOWEST / max(longest, resolution)
-        low, high = math.log(slowest), math.log(_FASTEST / resolution)
+        low, high = math.log(slowest), math.log(FASTEST / resolution)
         count = n_rates or _in_registers((high - low) / _SPACING + 1)
         nodes = np.array([restoration]) if restoration is not None else chebyshev_nodes(0.0, 1.0, _RESTORATION_NODES)
         rates = np.exp(np.linspace(low, high, count))
-        return cls(rates=rates, restorations=nodes, regular=slowest if regulars else 0.0, clock=clock)
+        regular = slowest if regulars else 0.0
+        return cls(rates=rates, restorations=nodes, regular=regular, clock=clock, shoulder=shoulder)
+
+    @property
+    def is_power(self) -> bool:
+        """Whether interest falls by a power law."""
+        return not math.isinf(self.shoulder)
 
     @property
     def all_rates(self) -> Floats:
@@ -139,8 +164,12 @@ class Grid:
 
     @property
     def next_day(self) -> Floats:
-        """Part of a day's interest that is left when the day ends (rate,); 1 where activities are instants."""
-        return np.asarray(np.exp(log_next_day(self.all_rates, self.clock)))
+        """Part of a day's interest that is left when the day ends (rate,); 1 where activities are instants.
+
+        And 1 by a power law, where that part depends on the age.
+        """
+        clock = INSTANTS if self.is_power else self.clock
+        return np.asarray(np.exp(log_next_day(self.all_rates, clock)))
 
     @property
     def forever(self) -> Floats:
@@ -197,8 +226,7 @@ def chebyshev_nodes(low: float, high: float, count: int) -> Floats:
 class Statistics:
     """All that the likelihood needs of some users: rows as in the block they came from.
 
-    ``n`` (row,) [count], a whole number; ``ageing`` (row, 2) [days] with A = ageing[:, 0] - rho * ageing[:, 1], and
-    ``exposure`` (row, node, rate) [days].
+    ``n`` (row,) [count], a whole number; ``ageing`` (row, node) is A and ``exposure`` (row, node, rate) E [days].
     """
 
     n: Floats
@@ -208,23 +236,26 @@ class Statistics:
     @classmethod
     def from_block(cls, block: Block, grid: Grid) -> Statistics:
         """Compute the statistics of one block of a history on a grid."""
-        n, ageing, taken = _counted(block, grid.clock)
-        times = (block.times, block.offsets, block.T)
-        exposure = kernel.exposures(*times, grid.all_rates, grid.restorations, grid.forever, taken)
+        n, counted, taken = weighed(block, grid.clock)
+        times, nodes = (block.times, block.offsets, block.T), grid.restorations
+        if grid.is_power:
+            exposure = power_exposures(*times, grid.all_rates, nodes, grid.shoulder, taken, grid.clock == DAYS)
+        else:
+            exposure = exposures(*times, grid.all_rates, nodes, grid.forever, taken)
+        ageing = ages(block.times, block.offsets, counted, nodes, grid.shoulder)
         return cls(n=n, ageing=ageing, exposure=np.maximum(exposure, _LEAST_EXPOSURE))
 
 
 def activities(block: Block, clock: str) -> Floats:
     """What each user's activities count (row,): whole numbers; of days those of busy users count less than one each."""
-    return _counted(block, clock)[0]
+    return weighed(block, clock)[0]
 
 
-def _counted(block: Block, clock: str) -> tuple[Floats, Floats, Floats]:
-    """``n`` and ``ageing`` of :class:`Statistics`, and what activities take from the exposure (activity,) [days]."""
+def weighed(block: Block, clock: str) -> tuple[Floats, Floats, Floats]:
+    """``n`` (row,), and what each activity counts and takes from the exposure at its end [days] (activity,)."""
     if clock == DAYS:
-        return weighed_days(block.times, block.offsets, block.T)[:3]
-    ageing = np.column_stack([block.sum_times, block.sum_times - block.last])
-    return block.n.astype(np.float64), ageing, np.zeros(block.times.size)
+        return weighed_days(block.times, block.offsets, block.T)
+    return block.n.astype(np.float64), np.ones(block.times.size), np.zeros(block.times.size)
 
 
 def statistics(history: History, grid: Grid) -> xr.Dataset:
@@ -245,7 +276,7 @@ def statistics(history: History, grid: Grid) -> xr.Dataset:
     return xr.Dataset(
         {
             names.N: (names.USER, n.astype(np.int64)),
-            "A": ((names.USER, "restoration"), ageing[:, :1] - ageing[:, 1:] * grid.restorations, {"units": "d"}),
+            "A": ((names.USER, "restoration"), ageing, {"units": "d"}),
             "E": (
                 (names.USER, "restoration", "rate"),
                 np.concatenate([part.exposure for _, part in blocks]),
@@ -285,6 +316,20 @@ def clock_of(history: History, asked: str | None) -> str:
             "summarize the log with activity='day', or leave clock out"
         )
     return asked
+
+
+def shoulder_days(shoulder: Duration | None) -> float:
+    """Shoulder [days] that a user gave: a duration above zero, or infinity, or None for the exponential law.
+
+    Raises
+    ------
+    ValueError
+        If it is not above zero.
+    """
+    found = EXPONENTIAL if shoulder is None or shoulder == EXPONENTIAL else days(shoulder)
+    if not found > 0.0:
+        raise ValueError(f"shoulder must be above zero, got {shoulder!r}; math.inf is the exponential law")
+    return found
 
 
 def log_weights(log_rates: Any, mu: Any, sigma: Any, *, xp: Any = np) -> Any:
@@ -332,8 +377,9 @@ def marginal_loglik(
 
     ``log_weight`` and ``log_beta_k`` have shape (rate,) or (row, rate).
     """
-    log_exposure = np.tensordot(np.log(part.exposure), grid.interpolation(rho), axes=(1, 0))
-    age = (part.ageing[:, 0] - rho * part.ageing[:, 1])[:, None]
+    weights = grid.interpolation(rho)
+    log_exposure = np.tensordot(np.log(part.exposure), weights, axes=(1, 0))
+    age = (part.ageing @ weights)[:, None]
     n = part.n[:, None]
     term = log_weight + alpha * log_beta_k - grid.all_rates * age - (alpha + n) * np.logaddexp(log_beta_k, log_exposure)
     return gammaln(alpha + part.n) - gammaln(alpha) + logsumexp(term, axis=1)

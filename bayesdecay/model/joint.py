@@ -9,7 +9,7 @@ slices cost.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pymc as pm
@@ -68,8 +68,9 @@ def build_joint(
     reference = ReferenceModel(
         restoration=told["restoration"],
         coupling=told["coupling"],
-        priors={name: Prior(**prior) for name, prior in told["priors"].items()},
+        priors={name: Prior(**prior) for name, prior in told["priors"].items() if name != "shoulder"},
         clock=told.get("clock", INSTANTS),
+        shoulder=told.get("shoulder"),
     ).build(history)
     outcome = Outcome(
         returned=snapshots.table[names.RETURNED].to_numpy(dtype=bool), weight=np.ones(len(snapshots.table))
@@ -87,8 +88,19 @@ def build_joint(
         found = logit_graph.linear(terms, design, priors, outcome, model.sparse(terms))
         age = curves.effective_age(block.T[row], block.last[row], reference["rho"])
         rate = reference["rate"][row]
-        log_interest = pt.log(reference["initial_interest"])[row] - rate * age
-        log_interest = log_interest + log_next_day(rate, told.get("clock", INSTANTS), xp=pt)
+        first = pt.log(reference["initial_interest"])[row]
+        log_interest = first + _log_left(rate, age, told.get("clock", INSTANTS), told.get("shoulder"))
         level = (log_interest - terms.interest_center) / terms.interest_scale
         logit_graph.add_loglik_at(found, terms, design, outcome, level)
     return reference
+
+
+def _log_left(rate: Any, age: Any, clock: str, shoulder: float | None) -> Any:
+    """Logarithm of what is left of the first interest at an effective age [days], as the day ends there."""
+    if shoulder is None:
+        return -rate * age + log_next_day(rate, clock, xp=pt)
+    if clock == INSTANTS:
+        return -rate * curves.aged(age, shoulder, xp=pt)
+    # What comes after a whole day is read off the middles of days.
+    half = 0.5 * curves.rate_after(rate, age + 0.5, shoulder)
+    return -rate * curves.aged(age + 0.5, shoulder, xp=pt) + pt.log(half) - pt.log(pt.sinh(half))

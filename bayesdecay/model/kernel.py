@@ -1,4 +1,4 @@
-r"""The compiled loops over users: their exposures on the grid, and draws of their interest and activities.
+"""The compiled loop over users that draws their interest, and what they do after the cutoff.
 
 What is done once a user, draw and rate is done in single precision, which leaves about 1e-6 of a probability.
 Plain arrays in, plain arrays out; the formulas they carry stand in :mod:`bayesdecay.model.grid`, which the tests
@@ -14,10 +14,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from bayesdecay.model.ahead import count_until, shocked_time, state_at, time_ahead
+from bayesdecay.model.power import aged, middle_of_day
 from bayesdecay.model.streams import begin
 from bayesdecay.model.vector_math import exp, exp32, log1p32, softplus32
 
-__all__ = ["count_activities", "draw_users", "exponentiate", "exposures", "shocked_time"]
+__all__ = ["draw_users", "exponentiate"]
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -30,44 +32,14 @@ _LEAST_SHARE = 1e-10
 _RARE = np.float32(0.02)
 _ZERO, _ONE, _HALF, _SIXTH = np.float32(0.0), np.float32(1.0), np.float32(0.5), np.float32(1.0 / 6.0)
 
+# As long as a time [days] in single precision may be; by a power law with an exponent of 1 or less it has no bound.
+_ENDLESS = np.float32(1e30)
+
+# In place of a fall of zero, by which nothing can be divided.
+_FLAT = np.float32(1e-6)
+
 # Sums over the grid may be re-ordered, so that they run in vector registers.
 _loop = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "nnan", "reassoc"})
-
-
-@_loop
-def exposures(
-    times: Floats,
-    offsets: Integers,
-    T: Floats,
-    rates: Floats,
-    restorations: Floats,
-    forever: Floats,
-    taken: Floats,
-) -> Floats:
-    """Each user's E(r; rho) [days] on the grid: (row, node, rate). Sums over activities, the open gap included.
-
-    ``forever`` (rate,) [days] is what is exposed in a gap that never ends; ``taken`` (activity,) [days] is what each
-    activity takes from the exposure at its end: 1 - b of a whole day, nothing of an instant.
-    """
-    n_rows, n_nodes, n_rates = T.size, restorations.size, rates.size
-    out = np.zeros((n_rows, n_nodes, n_rates))
-    gap_integral = np.empty(n_rates)
-    for u in range(n_rows):
-        start = 0.0
-        for j in range(offsets[u], offsets[u + 1] + 1):
-            end = times[j] if j < offsets[u + 1] else T[u]
-            gone = taken[j] if j < offsets[u + 1] else 0.0
-            for k in range(n_rates):
-                x = rates[k] * (end - start)
-                left = exp(-x)
-                # Below 1e-5 the difference 1 - e^-x loses digits; two terms of the series are exact to 1e-11.
-                gap_integral[k] = (x * (1.0 - 0.5 * x) if x < 1e-5 else 1.0 - left) * forever[k] - gone * left
-            for c in range(n_nodes):
-                age = (1.0 - restorations[c]) * start
-                for k in range(n_rates):
-                    out[u, c, k] += gap_integral[k] * exp(-rates[k] * age)
-            start = end
-    return out
 
 
 @_loop
@@ -86,6 +58,7 @@ def draw_users(  # noqa: C901, PLR0913, PLR0915 - population, statistics, horizo
     rates: Floats,
     next_day: Floats,
     whole_days: bool,
+    shoulder: float,
     ends: Floats,
     shock: Floats,
     keys: NDArray[np.uint64],
@@ -94,13 +67,14 @@ def draw_users(  # noqa: C901, PLR0913, PLR0915 - population, statistics, horizo
 ) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats, Floats]:
     """Draw each user's interest and decay rate once a population draw, and average what has a closed form.
 
-    ``log_weight``, ``log_beta`` (design, rate, sample); ``interpolation`` (node, sample). ``next_day`` (rate,) is the
-    interest when a day ends as a part of that day's, 1 where activities are not ``whole_days``. The ``ends`` (horizon,)
+    ``log_weight``, ``log_beta`` (design, rate, sample); ``interpolation`` (node, sample); ``ageing`` (row, sample)
+    [days] is A at each draw's restoration. ``next_day`` (rate,) is the interest when a day ends as a part of that
+    day's, 1 where activities are not ``whole_days``, or where there is a ``shoulder`` [days]. The ``ends`` (horizon,)
     rise, and ``shock`` (sample, horizon) is the factor on everybody's intensity from the end before to each. A user
     has a stream of random numbers of its own, see :mod:`bayesdecay.model.streams`: ``keys`` (row, 3), ``state`` of
     ``rng``.
 
-    Returns ``interest`` (row, sample) [per day] at the cutoff, shocks left out, ``rate`` (row, sample) [per day], the
+    Returns ``interest`` and ``rate`` (row, sample) [per day] at the cutoff, shocks left out, the
     chance ``p_return`` (row, horizon) averaged over interest, rate and population, ``p_never`` (row,), shocks left out,
     the chance of each draw, ``chance`` (row, sample, horizon), and the number of activities within each horizon,
     ``activities`` (row, sample, horizon), given that the longest horizon sees one; and two more random numbers a draw,
@@ -115,20 +89,25 @@ def draw_users(  # noqa: C901, PLR0913, PLR0915 - population, statistics, horizo
     excess, term, left = tables[0], tables[1], tables[2]
     columns = np.empty((5, n_samples), np.float32)
     shape, effective_age, age, top, norm = columns[0], columns[1], columns[2], columns[3], columns[4]
+    ahead = np.empty((2 + n_horizons, n_samples), np.float32)
     level, drawn = np.empty(n_samples, np.float32), np.empty(n_samples, np.int32)
     rates32 = rates.astype(np.float32)
     forever = np.repeat((next_day / rates).astype(np.float32), n_samples).reshape(n_rates, n_samples)
     decayed = shocked_time(rates, ends, shock)
     decayed32 = (decayed * next_day.reshape(-1, 1)).astype(np.float32)
-    first, faded = np.empty(n_samples), np.empty(n_samples)
+    first, within = np.empty(n_samples), np.empty(n_horizons)
+    is_power, half = not math.isinf(shoulder), 0.5 if whole_days and not math.isinf(shoulder) else 0.0
     for u in range(n_rows):
         own_weight, own_beta, count = log_weight[design[u]], log_beta[design[u]], np.float32(n[u])
         begin(state, keys[u], rng)
         _uniform(rng, spare[:, u])
         for s in range(n_samples):
             shape[s] = alpha[s] + n[u]
-            effective_age[s] = T[u] - rho[s] * last[u]
-            age[s] = ageing[u, 0] - rho[s] * ageing[u, 1]
+            age[s] = ageing[u, s]
+            effective_age[s] = aged(T[u] - rho[s] * last[u] + half, shoulder)
+            ahead[0, s] = shoulder + T[u] - rho[s] * last[u] + half
+        if is_power:
+            _power_ahead(rates, shoulder, half > 0.0, ends, shock, ahead, decayed32, forever)
         _mix(interpolation, log_exposure[u], excess)
         _log_ratios(own_beta.ravel(), excess.ravel())
         _terms(own_weight, own_beta, rates32, count, age, shape, excess, term)
@@ -145,20 +124,23 @@ def draw_users(  # noqa: C901, PLR0913, PLR0915 - population, statistics, horizo
         p_never[u] = _p_silent(counted, counted_left, forever[low:high], shape)
         for s in range(n_samples):
             k = drawn[s]
-            first[s], faded[s] = -excess[k, s] - own_beta[k, s], -rates[k] * (T[u] - rho[s] * last[u])
-        _exponentials(first, faded)
+            first[s] = -excess[k, s] - own_beta[k, s]
+        _exponentials(first)
         for s in range(n_samples):
             k = drawn[s]
             first[s] *= next_day[k] * rng.standard_gamma(alpha[s] + n[u])
-            interest[u, s] = first[s] * faded[s]
-            rate[u, s] = rates[k]
+            own = state_at(first[s], rates[k], T[u] - rho[s] * last[u], shoulder, whole_days)
+            interest[u, s], rate[u, s] = own[0], own[1]
+            if is_power:
+                time_ahead(own[1], own[2], ends, shock[s], within)
+            else:
+                within[:] = decayed[:, k, s]
             for h in range(n_horizons):
-                chance[u, s, h] = -math.expm1(-interest[u, s] * decayed[h, k, s])
-            if n_horizons > 0 and interest[u, s] > 0.0:
-                integral = interest[u, s] * decayed[n_horizons - 1, k, s]
-                restored = (1.0 - rho[s], T[u], first[s])
+                chance[u, s, h] = -math.expm1(-own[0] * within[h])
+            if n_horizons > 0 and own[0] > 0.0:
+                restored = (1.0 - rho[s], T[u], first[s], rates[k], shoulder)
                 future, told = (ends, shock[s]), activities[u, s]
-                _count_activities(interest[u, s], rates[k], integral, restored, future, told, whole_days, rng)
+                count_until(own, own[0] * within[-1], restored, future, told, whole_days, rng)
     return interest, rate, p_return, p_never, chance, activities, spare
 
 
@@ -234,11 +216,9 @@ def _pick(term: Singles, level: Singles, out: NDArray[np.int32]) -> None:
 
 
 @_loop
-def _exponentials(one: Floats, other: Floats) -> None:
-    for s in range(one.size):
-        one[s] = exp(one[s])
-    for s in range(other.size):
-        other[s] = exp(other[s])
+def _exponentials(values: Floats) -> None:
+    for s in range(values.size):
+        values[s] = exp(values[s])
 
 
 @_loop
@@ -293,95 +273,68 @@ def _p_return(share: Singles, left: Singles, decayed: Singles, shape: Singles) -
 
 @_loop
 def _p_silent(share: Singles, left: Singles, decayed: Singles, shape: Singles) -> float:
-    """P(no activity), the initial interest integrated out: (1 + C/B)^-(alpha + n)."""
+    """P(no activity), the initial interest integrated out: (1 + C/B)^-(alpha + n); 0 over an endless time."""
     total = 0.0
     for k in range(share.shape[0]):
         own = _ZERO
         for s in range(share.shape[1]):
-            own += share[k, s] * exp32(-shape[s] * log1p32(left[k, s] * decayed[k, s]))
+            silent = exp32(-shape[s] * log1p32(left[k, s] * decayed[k, s]))
+            own += share[k, s] * (silent if decayed[k, s] < _ENDLESS else _ZERO)
         total += float(own)
     return total
 
 
 @_loop
-def shocked_time(rates: Floats, ends: Floats, shock: Floats) -> Floats:
-    """Integral of what is left of the interest times the shock, from the cutoff to each end (horizon, rate, sample)."""
-    out = np.empty((ends.size, rates.size, shock.shape[0]))
-    for k in range(rates.size):
-        start, left = 0.0, 1.0
-        for h in range(ends.size):
-            gone = left * -math.expm1(-rates[k] * (ends[h] - start))
-            for s in range(shock.shape[0]):
-                out[h, k, s] = (out[h - 1, k, s] if h > 0 else 0.0) + shock[s, h] * gone / rates[k]
-            start, left = ends[h], left - gone
-    return out
-
-
-@_loop
-def _count_activities(
-    interest: float,
-    rate: float,
-    integral: float,
-    restored: tuple[float, float, float],
-    future: tuple[Floats, Floats],
-    counts: Floats,
+def _power_ahead(
+    rates: Floats,
+    shoulder: float,
     whole_days: bool,
-    rng: np.random.Generator,
+    ends: Floats,
+    shock: Floats,
+    ahead: Singles,
+    decayed: Singles,
+    forever: Singles,
 ) -> None:
-    """Simulate a user's activities after the cutoff, the first of them forced into the longest horizon.
+    """Write what :func:`bayesdecay.model.ahead.time_ahead` has (horizon, rate, sample), and over all time, of one user.
 
-    Of ``whole_days`` at most one a day: after it the user is not seen again before the day's end.
-
-    ``integral`` is that of the intensity over the longest horizon, if nothing happens. ``restored`` is (1 - rho, T,
-    I0): right after an activity at time t since acquisition the interest is I0 exp(-r (1 - rho) t). ``future`` holds
-    the rising ends of the horizons and the shocks between them.
+    ``ahead[0]`` (sample,) is the shoulder at the cutoff [days]; the others are room for logarithms.
     """
-    slowness, start, initial = restored
-    ends, shock = future
-    time = 0.0
-    exposure = -math.log1p(-rng.random() * -math.expm1(-integral))
-    while True:
-        time = _time_of(exposure, interest, rate, time, ends, shock)
-        if time > ends[-1]:
-            return
+    local = ahead[0]
+    for s in range(local.size):
+        start = 0.0
         for h in range(ends.size):
-            if time <= ends[h]:
-                counts[h] += 1.0
-        if whole_days:
-            time = math.ceil(time)
-        interest = initial * math.exp(-rate * slowness * (start + time))
-        exposure = rng.standard_exponential()
+            ahead[2 + h, s] = math.log1p((ends[h] - start) / (local[s] + start))
+            start = ends[h]
+    for k in range(rates.size):
+        power, fall = np.float32(rates[k] * shoulder), np.float32(rates[k] * shoulder - 1.0)
+        if abs(fall) < _FLAT:
+            fall = _FLAT
+        left, total = forever[k], ahead[1]
+        _begin(power, local, whole_days, left, total)
+        for h in range(ends.size):
+            _segment(fall, ahead[2 + h], shock[:, h], left, total)
+            decayed[h, k, :] = total
+        endless = fall <= _ZERO
+        for s in range(local.size):
+            whole = _ENDLESS if endless else local[s] / fall
+            forever[k, s] = whole * middle_of_day(power / local[s]) if whole_days and not endless else whole
 
 
 @_loop
-def _time_of(exposure: float, interest: float, rate: float, now: float, ends: Floats, shock: Floats) -> float:
-    """Time after the cutoff at which the intensity, integrated from ``now`` on, reaches ``exposure``; or infinity.
-
-    ``interest`` is the one at ``now``; between two ends the intensity is the interest times the shock.
-    """
-    for h in range(ends.size):
-        if now < ends[h]:
-            level = interest * shock[h]
-            # Not 1 - gone: with a busy user who hardly fades the difference would be 1, and time would stand still.
-            gone = exposure * rate / level if level > 0.0 else 1.0
-            time = now - math.log1p(-gone) / rate if gone < 1.0 else math.inf
-            if time <= ends[h]:
-                return time
-            faded = -math.expm1(-rate * (ends[h] - now))
-            exposure, interest, now = max(exposure - level * faded / rate, 0.0), interest - interest * faded, ends[h]
-    return math.inf
+def _begin(power: np.float32, local: Singles, whole_days: bool, left: Singles, total: Singles) -> None:
+    """Write the time [days] that a day's interest stands for at the cutoff, and nothing yet passed."""
+    for s in range(local.size):
+        left[s] = local[s] * (np.float32(middle_of_day(power / local[s])) if whole_days else _ONE)
+        total[s] = _ZERO
 
 
 @_loop
-def count_activities(
-    interest: Floats, rate: Floats, rho: Floats, length: float, whole_days: bool, rng: np.random.Generator
-) -> Floats:
-    """Simulate new users' numbers of activities, or active days, within ``length`` [days] (row,)."""
-    counts = np.zeros((interest.size, 1))
-    future = (np.array([length]), np.ones(1))
-    for u in range(interest.size):
-        expected = interest[u] * -math.expm1(-rate[u] * length) / rate[u]
-        if rng.random() < -math.expm1(-expected):
-            restored = (1.0 - rho[u], 0.0, interest[u])
-            _count_activities(interest[u], rate[u], expected, restored, future, counts[u], whole_days, rng)
-    return counts[:, 0]
+def _segment(fall: np.float32, step: Singles, shock: Floats, left: Singles, total: Singles) -> None:
+    """Let a stretch pass: add what is left in it, times the shock, to the total."""
+    for s in range(step.size):
+        x = fall * step[s]
+        rest = exp32(-x)
+        # Where the difference 1 - e^-x would lose its digits, four terms of its series.
+        near = step[s] * (_ONE - x * (_HALF - x * (_SIXTH - x * _SIXTH * np.float32(0.25))))
+        total[s] += np.float32(shock[s]) * left[s] * (near if abs(x) < _RARE else (_ONE - rest) / fall)
+        left[s] *= rest

@@ -66,8 +66,8 @@ def side_by_side(part: Statistics, weight: Floats, design: Integers) -> dict[str
     -------
     dict
         ``log_exposure`` (block, power, rate, lane): its polynomial along the restoration, in single precision;
-        ``ageing`` (block, 2, lane), ``n``, ``weight`` and ``design`` (block, lane). The last block is filled up with
-        rows of no weight.
+        ``ageing`` (block, power, lane) that of A, in double; ``n``, ``weight`` and ``design`` (block, lane). The last
+        block is filled up with rows of no weight.
     """
     order = np.argsort(design, kind="stable")
     n_blocks = -(-order.size // LANES)
@@ -76,12 +76,13 @@ def side_by_side(part: Statistics, weight: Floats, design: Integers) -> dict[str
     _, n_nodes, n_rates = part.exposure.shape
     log_exposure = np.empty((n_blocks, n_nodes, n_rates, LANES), np.float32)
     coefficients = _coefficients(n_nodes)
+    ageing = part.ageing[rows] @ coefficients.T
     for block, lanes in enumerate(rows.reshape(n_blocks, LANES)):
         values = np.log(part.exposure[lanes]).transpose(1, 2, 0)
         log_exposure[block] = (coefficients @ values.reshape(n_nodes, -1)).reshape(values.shape)
     return {
         "log_exposure": log_exposure,
-        "ageing": np.ascontiguousarray(part.ageing[rows].reshape(n_blocks, LANES, 2).transpose(0, 2, 1)),
+        "ageing": np.ascontiguousarray(ageing.reshape(n_blocks, LANES, -1).swapaxes(1, 2)),
         "n": part.n[rows].reshape(n_blocks, LANES),
         "weight": counted.reshape(n_blocks, LANES),
         "design": design[rows].reshape(n_blocks, LANES),
@@ -105,14 +106,15 @@ def marginal_loglik(  # noqa: PLR0913, PLR0915 - four parameters and the data of
     r"""Weighted sum of :math:`\log\sum_k w_k e^{-r_k A} \beta_k^{-n} (1 + E_k/\beta_k)^{-(\alpha+n)}` and its gradient.
 
     ``log_weight``, ``log_beta`` (design, rate); ``restorations`` (node): their first and last are the interval of the
-    polynomials in ``log_exposure``; the other arrays as :func:`side_by_side` lays them out, with
-    A = ageing[0] - rho * ageing[1] [days]. Returns the value and its gradients to the first four arguments.
+    polynomials in ``log_exposure`` and ``ageing``; the other arrays as :func:`side_by_side` lays them out. Returns the
+    value and its gradients to the first four arguments.
     """
     n_rates = rates.size
     value, d_alpha, d_rho = 0.0, 0.0, 0.0
     d_log_weight, d_log_beta = np.zeros_like(log_weight), np.zeros_like(log_beta)
     log_weight32, log_beta32, alpha32 = _near_logs(log_weight), _near_logs(log_beta), _near_alpha(alpha)
-    near_rho, at, slope_at = _polynomials(rho, restorations, log_exposure.shape[1])
+    near_rho, exact_at, exact_slope = _polynomials(rho, restorations, log_exposure.shape[1])
+    at, slope_at = exact_at.astype(np.float32), exact_slope.astype(np.float32)
     rates32 = rates.astype(np.float32)
 
     tables, lanes = np.empty((7, n_rates, LANES), np.float32), np.empty((7, LANES), np.float32)
@@ -131,8 +133,7 @@ def marginal_loglik(  # noqa: PLR0913, PLR0915 - four parameters and the data of
             _spread(log_weight32, owner, lane_weight)
             _spread(log_beta32, owner, lane_beta)
         for i in range(LANES):
-            age[i] = ageing[b, 0, i] - near_rho * ageing[b, 1, i]
-            late[i] = ageing[b, 1, i]
+            age[i], late[i] = _polynomial(exact_at, exact_slope, ageing[b, :, i])
             count[i] = n[b, i]
             total[i] = alpha32 + count[i]
         _mix(at, slope_at, log_exposure[b], log_e, d_log_e)
@@ -189,7 +190,7 @@ def _near_alpha(alpha: float) -> np.float32:
 
 
 @_loop
-def _polynomials(rho: float, restorations: Floats, count: int) -> tuple[float, Singles, Singles]:
+def _polynomials(rho: float, restorations: Floats, count: int) -> tuple[float, Floats, Floats]:
     """A restoration near ``rho``, 1 and T_p less its value at the lowest (power,) there, and their slopes in it.
 
     About the lowest: about the middle, where the posterior is, what is added to the constant is less than its last
@@ -198,7 +199,7 @@ def _polynomials(rho: float, restorations: Floats, count: int) -> tuple[float, S
     low, high = restorations[0], restorations[-1]
     value, slope = np.ones(count), np.zeros(count)
     if count == 1:
-        return rho, value.astype(np.float32), slope.astype(np.float32)
+        return rho, value, slope
     fine = _FINE_PLACE if high - low <= _WIDE else _FINE_PLACE_WIDE
     x = np.round((2.0 * rho - low - high) / (high - low) * fine) / fine
     value[1], slope[1] = x, 2.0 / (high - low)
@@ -207,7 +208,17 @@ def _polynomials(rho: float, restorations: Floats, count: int) -> tuple[float, S
         slope[c] = 2.0 * (slope[1] * value[c - 1] + x * slope[c - 1]) - slope[c - 2]
     value[1::2] += 1.0
     value[2::2] -= 1.0
-    return 0.5 * (x * (high - low) + low + high), value.astype(np.float32), slope.astype(np.float32)
+    return 0.5 * (x * (high - low) + low + high), value, slope
+
+
+@_loop
+def _polynomial(at: Floats, slope_at: Floats, powers: Floats) -> tuple[float, float]:
+    """A polynomial at the restoration, and its slope in it."""
+    value, slope = powers[0], 0.0
+    for c in range(1, at.size):
+        value += at[c] * powers[c]
+        slope += slope_at[c] * powers[c]
+    return value, slope
 
 
 @_loop
@@ -326,7 +337,7 @@ def _lane_sums(  # noqa: PLR0913 - one design's block
             counted += part
             beta += shared - part * count[i]
             excesses += part * excess[k, i]
-            aged += part * late[i]
+            aged -= part * late[i]
             exposed += shared * d_log_e[k, i]
         d_log_weight[k] += counted
         d_log_beta[k] += beta
@@ -357,7 +368,7 @@ def _slope(term: Singles, rates: Floats, late: Singles, total: Singles, share: S
     for k in range(term.shape[0]):
         aged, exposed = _ZERO, _ZERO
         for i in range(LANES):
-            aged += term[k, i] * late[i]
+            aged -= term[k, i] * late[i]
             exposed += term[k, i] * total[i] * share[k, i] * d_log_e[k, i]
         slope += rates[k] * aged - exposed
     return slope

@@ -40,9 +40,9 @@ from bayesdecay.data.block import Block
 from bayesdecay.data.calendar import Calendar
 from bayesdecay.data.history import History
 from bayesdecay.errors import DataError
-from bayesdecay.model.days import weighed_days
-from bayesdecay.model.grid import DAYS
+from bayesdecay.model.grid import DAYS, weighed
 from bayesdecay.model.population import Population
+from bayesdecay.model.power import add_days, add_integral, aged
 from bayesdecay.model.vector_math import exp, log
 
 __all__ = ["MORE_THAN_A_YEAR", "Pace", "pace_of", "period_length"]
@@ -138,11 +138,11 @@ def _expected_of(population: Population, history: History, length: float, weight
         design, log_weight, log_beta = population.designs(block)
         beta = np.exp(np.minimum(log_beta, _MOST_LOG))
         log_weight += population.alpha[:, None] * log_beta
-        counted, taken = _weighed(block, population.grid.clock)
+        grid = population.grid
+        _, counted, taken = weighed(block, grid.clock)
         counted = counted * weight[_period(block, length, periods)]
         own = (block.times, block.offsets, block.T, design, counted, taken)
-        grid = population.grid
-        law = (population.alpha, population.rho, grid.all_rates, grid.forever, grid.clock == DAYS)
+        law = (population.alpha, population.rho, grid.all_rates, grid.forever, grid.clock == DAYS, grid.shoulder)
         expected += _expected(*own, log_weight, beta, *law, length, periods)
     return expected / population.size
 
@@ -166,14 +166,6 @@ def _response(population: Population, history: History, length: float, expected:
     basis = np.exp(-lag[:, None] / _FADES)
     share, _ = nnls(basis, np.concatenate(found))
     return np.asarray(np.exp(-np.arange(1, periods + 1)[:, None] / _FADES) @ share)
-
-
-def _weighed(block: Block, clock: str) -> tuple[Floats, Floats]:
-    """What each activity counts as, and what it takes from the exposure [days], (activity,) each."""
-    if clock == DAYS:
-        _, _, taken, counted = weighed_days(block.times, block.offsets, block.T)
-        return counted, taken
-    return np.ones(block.times.size), np.zeros(block.times.size)
 
 
 def _sampled(history: History) -> History:
@@ -219,6 +211,7 @@ def _expected(  # noqa: PLR0913 - statistics, population and periods of one pass
     rates: Floats,
     forever: Floats,
     whole_days: bool,
+    shoulder: float,
     length: float,
     periods: int,
 ) -> Floats:
@@ -228,7 +221,7 @@ def _expected(  # noqa: PLR0913 - statistics, population and periods of one pass
     """
     out = np.zeros(periods)
     faded, exposure, gone = np.empty(rates.size), np.empty(rates.size), np.empty(rates.size)
-    whole = np.exp(-rates * length)
+    whole, is_power = np.exp(-rates * length), not math.isinf(shoulder)
     for u in range(T.size):
         for s in range(alpha.size):
             own_weight, own_beta = log_weight[design[u], s], beta[design[u], s]
@@ -238,25 +231,42 @@ def _expected(  # noqa: PLR0913 - statistics, population and periods of one pass
             for back in range(math.ceil(T[u] / length - _ROUNDING) - 1, -1, -1):
                 border = T[u] - back * length
                 total = 0.0
-                while j < offsets[u + 1] and times[j] <= border + _ROUNDING:
-                    _pass(rates, forever, times[j] - now, whole, length, faded, exposure)
+                while now < border or (j < offsets[u + 1] and times[j] <= border + _ROUNDING):
+                    acts = j < offsets[u + 1] and times[j] <= border + _ROUNDING
+                    end = times[j] if acts else border
+                    stretch = end - now
+                    if is_power:
+                        _pass_slower(rates, shoulder, now - rho[s] * last, stretch, whole_days, faded, exposure)
+                    else:
+                        _pass(rates, forever, stretch, whole, length, faded, exposure)
                     later = _log_silent(own_weight, own_beta, rates, exposure, age, alpha[s] + count, gone)
-                    total += _active(silent - later, times[j] - now, whole_days)
-                    now = times[j]
-                    age, count = age + counted[j] * (now - rho[s] * last), count + counted[j]
-                    for k in range(rates.size):
-                        exposure[k] -= taken[j] * faded[k]
-                    last, j = now, j + 1
-                    for k in range(rates.size):
-                        faded[k] = exp(-rates[k] * (1.0 - rho[s]) * now)
-                    silent = _log_silent(own_weight, own_beta, rates, exposure, age, alpha[s] + count, gone)
-                if border > now:
-                    _pass(rates, forever, border - now, whole, length, faded, exposure)
-                    later = _log_silent(own_weight, own_beta, rates, exposure, age, alpha[s] + count, gone)
-                    total += _active(silent - later, border - now, whole_days)
-                    silent, now = later, border
+                    total += _active(silent - later, stretch, whole_days)
+                    silent, now = later, end
+                    if acts:
+                        age += counted[j] * aged(now - rho[s] * last, shoulder)
+                        count += counted[j]
+                        restored = aged((1.0 - rho[s]) * now, shoulder)
+                        for k in range(rates.size):
+                            exposure[k] -= taken[j] * faded[k]
+                            faded[k] = exp(-rates[k] * restored)
+                        last, j = now, j + 1
+                        silent = _log_silent(own_weight, own_beta, rates, exposure, age, alpha[s] + count, gone)
                 out[periods - 1 - back] += total
     return out
+
+
+@_loop
+def _pass_slower(
+    rates: Floats, shoulder: float, age: float, stretch: float, whole_days: bool, faded: Floats, exposure: Floats
+) -> None:
+    """As :func:`_pass`, by a power law, from an effective age."""
+    if whole_days:
+        add_days(rates, age, stretch, shoulder, exposure)
+    else:
+        add_integral(rates, age, stretch, shoulder, exposure)
+    end = aged(age + stretch, shoulder)
+    for k in range(rates.size):
+        faded[k] = exp(-rates[k] * end)
 
 
 @_loop

@@ -4,7 +4,7 @@ In: a population and a history. Out: :class:`Tally`, for the seen past and for e
 of users by their number of activities, of gaps by their length, and of users by the time since their last activity.
 Each user's rate and first interest are drawn anew from the population, and only T is taken from the history; with
 
-.. math:: \lambda(t) = I_0 e^{-r (t - \rho L(t))}
+.. math:: \lambda(t) = I_0 e^{-r g(t - \rho L(t))}
 
 an activity follows the last one, at L, after a time that is drawn exactly. Where the unit of activity is the day, an
 activity is known by the day that it falls into, t in :math:`(k-1, k]` being day k, and a day counts once.
@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 
 from bayesdecay.data.history import History
 from bayesdecay.data.history_features import gaps
+from bayesdecay.model.ahead import state_at
 from bayesdecay.model.grid import log_next_day
 from bayesdecay.model.population import Population
+from bayesdecay.model.power import wait
 
 __all__ = ["MOST", "Tally", "replicated", "tally"]
 
@@ -75,9 +77,10 @@ def replicated(
         design, mu = population.locations(block)
         for s in range(size):
             rate, interest = population.new_users(mu[:, design, s], s, rng)
-            interest *= np.exp(log_next_day(rate, population.grid.clock))
-            restored = float(population.rho[s])
-            _walk(interest, rate, restored, block.T, whole, gap_cuts, since_cuts, users[s], lengths[s], since[s], rng)
+            if not population.grid.is_power:
+                interest *= np.exp(log_next_day(rate, population.grid.clock))
+            law = (float(population.rho[s]), population.grid.shoulder)
+            _walk(interest, rate, law, block.T, whole, gap_cuts, since_cuts, users[s], lengths[s], since[s], rng)
     return Tally(users=users, gaps=lengths, since=since)
 
 
@@ -85,7 +88,7 @@ def replicated(
 def _walk(  # noqa: PLR0913 - users, the law, and three counts of one pass
     interest: Floats,
     rate: Floats,
-    rho: float,
+    law: tuple[float, float],
     T: Floats,
     whole: bool,
     gap_cuts: Floats,
@@ -95,15 +98,15 @@ def _walk(  # noqa: PLR0913 - users, the law, and three counts of one pass
     since: Integers,
     rng: np.random.Generator,
 ) -> None:
-    """Let users act from their acquisition to the cutoff, and count."""
+    """Let users act from their acquisition to the cutoff, and count; ``law`` is the restoration and the shoulder."""
+    rho, shoulder = law
     for u in range(T.size):
         last, n = 0.0, 0
         while n < users.size - 1:
-            level = interest[u] * math.exp(-rate[u] * (1.0 - rho) * last)
-            gone = rng.standard_exponential() * rate[u]
-            if gone >= level:  # what is left of the interest is not enough, ever
+            level, fall, local = state_at(interest[u], rate[u], (1.0 - rho) * last, shoulder, whole)
+            time = last + wait(rng.standard_exponential(), level, fall, local)
+            if time > T[u]:
                 break
-            time = last - math.log1p(-gone / level) / rate[u]
             if whole:
                 time = max(math.ceil(time), last + 1.0)
             if time > T[u]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesdecay import names
+from bayesdecay.curves import EXPONENTIAL
 from bayesdecay.data.calendar import Calendar
 from bayesdecay.data.history import Block
 from bayesdecay.errors import DataError
@@ -72,7 +74,9 @@ class Population:
                 rates=constant["rate"].to_numpy(),
                 restorations=constant["restoration_node"].to_numpy(),
                 regular=regular,
-                clock=constant["rate"].attrs.get("clock", "instants"),  # fits of earlier versions know no other
+                # Fits of earlier versions know no other clock and no other law.
+                clock=constant["rate"].attrs.get("clock", grids.INSTANTS),
+                shoulder=float(constant["rate"].attrs.get("shoulder", EXPONENTIAL)),
             ),
             alpha=sample["alpha"].to_numpy(),
             sigma=sample["sigma_log_rate"].to_numpy(),
@@ -134,6 +138,11 @@ class Population:
     def knowing(self, calendar: Calendar | None) -> Population:
         """Know what a calendar tells of the days to come, in place of the fit's own; nothing changes with None."""
         return self if calendar is None else replace(self, calendar=calendar)
+
+    def shoulder(self, age: Any) -> Any:
+        """Shoulder [days] of what comes after an effective age; infinite where interest fades exponentially."""
+        # What comes after a whole day is read off the middles of days.
+        return self.grid.shoulder + age + (0.5 if self.grid.clock == grids.DAYS else 0.0)
 
     def scoring_grid(self) -> Grid:
         """Grid with the same rates and just the restorations that the draws span."""

@@ -17,6 +17,7 @@ __all__ = [
     "EFFECT_PRIORS",
     "REACTIVATION_PRIORS",
     "REGULAR_PRIORS",
+    "SHOULDER_PRIORS",
     "Prior",
     "priors_table",
     "with_changes",
@@ -197,6 +198,15 @@ REGULAR_PRIORS: Mapping[str, Prior] = {
         distribution="Normal",
         parameters={"mu": 1.0, "sigma": 0.5},
         reason="a regular comes 2.7 times as often as a typical user at first, 90 % between 1.2 and 6 times",
+    ),
+}
+
+
+SHOULDER_PRIORS: Mapping[str, Prior] = {
+    "shoulder": Prior(
+        distribution="LogNormal",
+        parameters={"mu": math.log(30.0), "sigma": 1.0},
+        reason="interest falls exponentially for a month, 90 % between 6 days and 5 months, and more slowly later",
     ),
 }
 

@@ -6,12 +6,13 @@ of its own, and a summary of it in words. With :math:`r` and :math:`I_0` drawn a
 .. math::
 
     \text{half-life} = \frac{\ln 2}{r}, \qquad
-    P(\text{return within } h) = 1 - e^{-I_0 (1 - e^{-rh})/r}, \qquad P(\text{never}) = e^{-I_0/r} .
+    P(\text{return within } h) = 1 - e^{-I_0 (1 - e^{-rh})/r}, \qquad P(\text{never}) = e^{-I_0/r},
+
+or as :mod:`bayesdecay.curves` has it by a power law.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -22,9 +23,10 @@ from numpy.typing import NDArray
 from bayesdecay import curves, names
 from bayesdecay.data.activities import check_activity
 from bayesdecay.data.truth import NEVER_FADES
-from bayesdecay.model import kernel
+from bayesdecay.model import ahead
+from bayesdecay.model import grid as grids
 from bayesdecay.model.decay import DecayModel
-from bayesdecay.model.grid import DAYS, INSTANTS, log_next_day
+from bayesdecay.model.grid import DAYS, INSTANTS
 from bayesdecay.model.population import REGULARS
 from bayesdecay.units import Duration, days, duration_label
 
@@ -85,17 +87,24 @@ def prior_predictive(
         raise ValueError(f"horizon and observed must be above zero, got {horizon!r} and {observed!r}")
     rng = np.random.default_rng(random_seed)
     rate, interest, rho = _users(model, n, rng)
+    shoulder = _shoulders(model, n, rng)
     clock = model.clock or (DAYS if check_activity(activity) == "day" else INSTANTS)
-    interest = np.maximum(interest * np.exp(log_next_day(rate, clock)), np.finfo(float).tiny)
+    law: Any = shoulder
+    if model.shoulder == curves.EXPONENTIAL:
+        law = curves.EXPONENTIAL
+        interest = np.maximum(interest * np.exp(grids.log_next_day(rate, clock)), np.finfo(float).tiny)
+    counts = ahead.count_activities(interest, rate, rho, shoulder, days(observed), clock == DAYS, rng)
+    if model.shoulder != curves.EXPONENTIAL:
+        interest, rate, law = ahead.states(interest, rate, shoulder, clock == DAYS)
     return pd.DataFrame(
         {
-            names.HALF_LIFE: math.log(2.0) / rate,
+            names.HALF_LIFE: curves.half_life(rate, law),
             INTEREST_PER_WEEK: 7.0 * interest,
-            names.per_horizon(names.P_RETURN, duration_label(horizon)): curves.p_return(interest, rate, days(horizon)),
-            names.P_NEVER: np.exp(-interest / rate),
-            names.per_horizon(names.ACTIVITIES, duration_label(observed)): kernel.count_activities(
-                interest, rate, rho, days(observed), clock == DAYS, rng
-            ).astype(np.int64),
+            names.per_horizon(names.P_RETURN, duration_label(horizon)): curves.p_return(
+                interest, rate, days(horizon), law
+            ),
+            names.P_NEVER: np.exp(-interest * curves.lasting(rate, law)),
+            names.per_horizon(names.ACTIVITIES, duration_label(observed)): counts.astype(np.int64),
             RESTORATION: rho,
         }
     )
@@ -135,6 +144,14 @@ def _users(model: DecayModel, n: int, rng: np.random.Generator) -> tuple[Floats,
     # A Gamma draw of a shape near zero may underflow; the least positive interest stands for none at all.
     share = rng.standard_gamma(drawn["alpha"]) / drawn["alpha"]
     return rate, np.maximum(mean * share, np.finfo(float).tiny), drawn["rho"]
+
+
+def _shoulders(model: DecayModel, n: int, rng: np.random.Generator) -> Floats:
+    """Shoulders [days] of the users' populations (user,)."""
+    prior = model.priors_in_force().get("shoulder")
+    if prior is None:
+        return np.full(n, grids.shoulder_days(model.shoulder))
+    return np.asarray(prior.frozen().rvs(size=n, random_state=rng), dtype=float)
 
 
 def _words(name: str, low: float, median: float, high: float) -> str:

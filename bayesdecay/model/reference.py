@@ -14,6 +14,7 @@ holds the population's parameters under the same names as :class:`~bayesdecay.mo
 
 Of whole days, with :math:`\Lambda_d = I_u e^{-r_u V(d)}`, it is :math:`\sum_j \log(1 - e^{-\Lambda_{t_j}})` less the
 sum of :math:`\Lambda_d` over the silent days; nothing is approximated here, as it is in :mod:`bayesdecay.model.days`.
+By a power law all ages V are put through :math:`g(V) = \tau \log(1 + V/\tau)`.
 
 It is for teaching, for checking the marginal model, and as the ground for joint models; the marginal model says the
 same and takes a hundredth of the time.
@@ -21,6 +22,7 @@ same and takes a hundredth of the time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -36,11 +38,12 @@ from bayesdecay import curves, names
 from bayesdecay.data.history import Block, History
 from bayesdecay.errors import unknown_name
 from bayesdecay.model.design import FitData
-from bayesdecay.model.grid import CLOCKS, DAYS, INSTANTS, clock_of, log_next_day
+from bayesdecay.model.grid import CLOCKS, DAYS, INSTANTS, clock_of, log_next_day, shoulder_days
 from bayesdecay.model.posterior import Verdict, labelled, summary_table, verdict_of
 from bayesdecay.model.prior import DECAY_PRIORS, Prior, with_changes
 from bayesdecay.model.sampling import Sampling, draw_posterior
 from bayesdecay.model.variables import pooled, variable
+from bayesdecay.units import Duration
 
 __all__ = ["MOST_USERS", "ReferenceFit", "ReferenceModel"]
 
@@ -64,23 +67,28 @@ class ReferenceModel:
         Priors that replace the defaults; the same as the marginal model's.
     clock : {"instants", "days"}, optional
         As in :class:`~bayesdecay.model.decay.DecayModel`.
+    shoulder : duration, optional
+        As in :class:`~bayesdecay.model.decay.DecayModel`.
 
     Raises
     ------
     ValueError
-        If the restoration lies outside [0, 1], or a prior's name or the clock is unknown.
+        If the restoration lies outside [0, 1], the shoulder is not above zero, or a prior's name or the clock is
+        unknown.
     """
 
     restoration: float | None = None
     coupling: float | None = None
     priors: Mapping[str, Prior] = field(default_factory=dict)
     clock: str | None = None
+    shoulder: Duration | None = None
 
     def __post_init__(self) -> None:
         if self.restoration is not None and not 0.0 <= self.restoration <= 1.0:
             raise ValueError(f"restoration must lie in [0, 1], got {self.restoration}")
         if self.clock not in (None, *CLOCKS):
             raise unknown_name("clock", self.clock, CLOCKS)
+        shoulder_days(self.shoulder)
         with_changes(DECAY_PRIORS, self.priors)
 
     def build(self, history: History) -> pm.Model:
@@ -114,7 +122,9 @@ class ReferenceModel:
             mean = pt.exp(mu_i + kappa * z)
             initial = pm.Gamma("initial_interest", alpha=alpha, beta=alpha / mean, dims=names.USER)
             # What was seen of them.
-            pm.Potential("loglik", log_likelihood(data.block, initial, rate, rho, clock=clock))
+            shoulder = shoulder_days(self.shoulder)
+            found = log_likelihood(data.block, initial, rate, rho, clock=clock, shoulder=shoulder)
+            pm.Potential("loglik", found)
         return model
 
     def fit(
@@ -149,6 +159,7 @@ class ReferenceModel:
             "priors": {name: asdict(prior) for name, prior in with_changes(DECAY_PRIORS, self.priors).items()},
             "activity": history.activity,
             "clock": clock_of(history, self.clock),
+            "shoulder": None if self.shoulder is None else shoulder_days(self.shoulder),
             "at": str(history.at),
             "users": len(history),
         }
@@ -204,7 +215,9 @@ def _location(priors: Mapping[str, Prior], quantity: str, slope: str, data: FitD
     return location
 
 
-def log_likelihood(block: Block, initial: Any, rate: Any, rho: Any, *, clock: str = INSTANTS) -> Any:
+def log_likelihood(
+    block: Block, initial: Any, rate: Any, rho: Any, *, clock: str = INSTANTS, shoulder: float = curves.EXPONENTIAL
+) -> Any:
     r"""Log-likelihood of all users' activities, given each one's initial interest and decay rate (user,) [per day].
 
     Notes
@@ -215,15 +228,32 @@ def log_likelihood(block: Block, initial: Any, rate: Any, rho: Any, *, clock: st
     user, start, end = gaps(block)
     ends_in_activity = np.ones(user.size)
     ends_in_activity[block.offsets[1:] + np.arange(len(block))] = 0.0  # the open gap, each user's last
-    log_intensity = pt.log(initial)[user] - rate[user] * curves.effective_age(end, start, rho)
-    interest = curves.interest_after(initial[user], rate[user], curves.effective_age(start, start, rho), xp=pt)
-    expected = interest * curves.decayed_time(rate[user], end - start, xp=pt)
+    age = curves.effective_age(end, start, rho)
+    log_intensity = pt.log(initial)[user] - rate[user] * curves.aged(age, shoulder, xp=pt)
+    if clock == DAYS and not math.isinf(shoulder):
+        expected = _each_day(block, initial, rate, rho, shoulder)
+    else:
+        restored = curves.effective_age(start, start, rho)
+        interest = curves.interest_after(initial[user], rate[user], restored, shoulder, xp=pt)
+        local = (curves.rate_after(rate[user], restored, shoulder), end - start)
+        expected = interest * curves.decayed_time(*local, curves.shoulder_after(restored, shoulder), xp=pt)
     if clock == DAYS:
-        expected = expected * pt.exp(log_next_day(rate, clock, xp=pt))[user]
+        if math.isinf(shoulder):
+            expected = expected * pt.exp(log_next_day(rate, clock, xp=pt))[user]
         of_day = pt.exp(log_intensity)
         chance = pt.switch(of_day < _RARE, log_intensity - 0.5 * of_day, pt.log(-pt.expm1(-of_day)))
         return pt.sum(ends_in_activity * (chance + of_day)) - pt.sum(expected)
     return pt.sum(ends_in_activity * log_intensity) - pt.sum(expected)
+
+
+def _each_day(block: Block, initial: Any, rate: Any, rho: Any, shoulder: float) -> Any:
+    """Interest on each day after the acquisition, of all users one after the other."""
+    user, start, end = gaps(block)
+    lengths = np.rint(end - start).astype(np.int64)
+    first = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    since = np.arange(lengths.sum()) - first + 1.0
+    day, last, own = np.repeat(start, lengths) + since, np.repeat(start, lengths), np.repeat(user, lengths)
+    return curves.interest_after(initial[own], rate[own], curves.effective_age(day, last, rho), shoulder, xp=pt)
 
 
 def gaps(block: Block) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:

@@ -55,22 +55,32 @@ def replicated(population: Population, history: History, *, random_seed: int | N
         rho = np.broadcast_to(population.rho[draws, None], rate.shape)
         T = np.broadcast_to(block.T, rate.shape)
         walkers = (interest.ravel(), rate.ravel(), rho.ravel(), T.ravel())
-        walker, time = _walked(*walkers, rng, whole_days=history.activity == "day")
+        law = {"shoulder": population.shoulder(0.0), "whole_days": history.activity == "day"}
+        walker, time = _walked(*walkers, rng, **law)
         ends = np.searchsorted(walker, len(history) * np.arange(len(rate) + 1))
         for s, (first, last) in enumerate(pairwise(ends)):
             yield _block(block, walker[first:last] - s * len(history), time[first:last].astype(float))
 
 
 def _walked(
-    interest: Floats, rate: Floats, rho: Floats, T: Floats, rng: np.random.Generator, *, whole_days: bool
+    interest: Floats,
+    rate: Floats,
+    rho: Floats,
+    T: Floats,
+    rng: np.random.Generator,
+    *,
+    shoulder: float,
+    whole_days: bool,
 ) -> tuple[Integers, Floats]:
     """Let everybody act for as long as they are seen: whose activity and when [days since acquisition], in order."""
     now, active = np.zeros(T.size), np.flatnonzero(T > 0)
     users, times = [np.empty(0, np.int64)], [np.empty(0)]
     while active.size:
         age = curves.effective_age(now[active], now[active], rho[active])
-        left = np.maximum(curves.interest_after(interest[active], rate[active], age), _NO_INTEREST)
-        later = now[active] + curves.return_time(left, rate[active], rng.exponential(size=active.size))
+        left = np.maximum(curves.interest_after(interest[active], rate[active], age, shoulder), _NO_INTEREST)
+        state = (left, curves.rate_after(rate[active], age, shoulder))
+        exposure = rng.exponential(size=active.size)
+        later = now[active] + curves.return_time(*state, exposure, curves.shoulder_after(age, shoulder))
         # Of a day that is active nothing more is seen; the user goes on with the next.
         later = np.ceil(later) if whole_days else later
         active, later = active[later <= T[active]], later[later <= T[active]]

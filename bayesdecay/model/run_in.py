@@ -21,6 +21,7 @@ with it the visits before the log count, and the share is simulated. Why users a
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -123,4 +124,5 @@ def _mean(fit: DecayFit) -> Truth:
         interest_shape=float(mean["alpha"]),
         coupling=float(mean["kappa"]),
         restoration=float(mean["rho"]),
+        shoulder=json.loads(fit.idata.attrs["model"]).get("shoulder"),
     )

@@ -10,7 +10,8 @@ Given the population, a user's posterior is exact: a weight on each rate of the 
         1 - \sum_k P_k \Big(\frac{B_k}{B_k + C_k(h)}\Big)^{\alpha+n},\quad
         C_k(h) = e^{-r_k V}\,\frac{1-e^{-r_k h}}{r_k}
 
-averaged over the population's draws; never is :math:`h \to \infty`. The number of activities is simulated.
+averaged over the population's draws; never is :math:`h \to \infty`. The number of activities is simulated. By a power
+law C is the integral of what is left by it (:mod:`bayesdecay.curves`).
 
 What the intervals are: for interest, half-life and the probabilities, the credible interval of the user's own value,
 its latent interest and rate being as unknown as they are; for activities, the predictive interval of the count.
@@ -32,6 +33,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesdecay import curves, names, units
+from bayesdecay.curves import EXPONENTIAL
 from bayesdecay.data.calendar import Calendar
 from bayesdecay.data.history import Block, History, HistoryFile
 from bayesdecay.errors import DataError
@@ -67,7 +69,8 @@ class UserDraws:
 
     ``interest`` and ``rate`` (row, sample) [per day]; ``p_return`` (row, horizon); ``p_never`` (row,); ``chance`` of a
     return (row, sample, horizon); ``activities`` (row, sample, horizon), given at least one within the longest horizon;
-    ``spare`` (2, row, sample) random numbers, uniform on [0, 1); ``spacing`` of the grid's rates in the logarithm.
+    ``spare`` (2, row, sample) random numbers, uniform on [0, 1); ``spacing`` of the grid's rates in the logarithm;
+    ``shoulder`` (row, sample) [days] of what comes after the cutoff, infinite where interest fades exponentially.
     """
 
     block: Block
@@ -79,6 +82,7 @@ class UserDraws:
     activities: Floats
     spare: Floats
     spacing: float
+    shoulder: Floats | float
 
 
 def score(population: Population, history: History, options: ScoreOptions) -> Scores:
@@ -264,7 +268,7 @@ def _draw(population: Population, block: Block, future: _Future, seed: streams.W
         population.rho,
         grid.interpolation(population.rho).astype(np.float32),
         np.log(part.exposure).astype(np.float32),
-        part.ageing,
+        part.ageing @ grid.interpolation(population.rho),
         part.n,
         block.T,
         block.last,
@@ -272,6 +276,7 @@ def _draw(population: Population, block: Block, future: _Future, seed: streams.W
         grid.all_rates,
         grid.next_day,
         grid.clock == DAYS,
+        grid.shoulder,
         future.ends,
         future.shock,
         streams.user_keys(block.user, seed),
@@ -288,7 +293,15 @@ def _draw(population: Population, block: Block, future: _Future, seed: streams.W
         activities=activities[:, :, future.place],
         spare=spare,
         spacing=grid.spacing,
+        shoulder=_shoulder(population, block),
     )
+
+
+def _shoulder(population: Population, block: Block) -> Floats | float:
+    if not population.grid.is_power:
+        return EXPONENTIAL
+    age = curves.effective_age(block.T[:, None], block.last[:, None], population.rho)
+    return np.asarray(population.shoulder(age))
 
 
 def _side_by_side(values: Floats) -> NDArray[np.float32]:
@@ -301,14 +314,15 @@ def _columns(draws: UserDraws, options: ScoreOptions) -> dict[str, Floats]:
     interest, rate = draws.interest, draws.rate
     # The grid stands for a continuum: a draw lies anywhere within its cell, not just on the node.
     cell = draws.spacing * (draws.spare[0] - 0.5)
-    half_life = np.log(2.0) / (rate * np.exp(cell))
+    half_life = curves.half_life(rate * np.exp(cell), draws.shoulder)
+    never = np.exp(-interest * curves.lasting(rate, draws.shoulder))
     found = {
         **_with_bounds(names.INTEREST, interest.mean(axis=1), interest, options),
         **_with_bounds(names.HALF_LIFE, _quantile(np.sort(half_life, axis=1), 0.5, whole=False), half_life, options),
-        **_with_bounds(names.P_NEVER, draws.p_never, np.exp(-interest / rate), options),
+        **_with_bounds(names.P_NEVER, draws.p_never, never, options),
     }
     for label, length in options.silences.items():
-        later = curves.interest_after(interest, rate, length)
+        later = curves.interest_after(interest, rate, length, draws.shoulder)
         found |= _with_bounds(f"{names.INTEREST}_after_{label}", later.mean(axis=1), later, options)
     if options.floor is not None:
         found[names.P_BELOW_FLOOR] = np.mean(interest < options.floor, axis=1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pymc as pm
@@ -24,7 +24,9 @@ from bayesdecay.model.grid import Grid
 from bayesdecay.model.laplace import LEAST_PROPOSALS, draw_laplace
 from bayesdecay.model.population import Population
 from bayesdecay.model.posterior import GRID_TOLERANCE, Verdict
+from bayesdecay.model.prior import Prior
 from bayesdecay.model.sampling import Sampling, draw_posterior
+from bayesdecay.model.shoulder import Shoulder, most_likely
 from bayesdecay.model.whitening import Whitening
 
 __all__ = ["METHODS", "Means", "draw_on_grid"]
@@ -52,12 +54,16 @@ _FINER = 1.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """How to draw: one of ``METHODS``, what the sampler is told, the seed, and whether the user fixed the rates."""
+    """How to draw: one of ``METHODS``, what the sampler is told, the seed, whether the user fixed the rates.
+
+    And the prior of the shoulder, where it is to be found.
+    """
 
     method: str
     sampling: Sampling
     random_seed: int | None
     fixed_rates: bool
+    shoulder: Prior | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +74,7 @@ class _Place:
     grid: Grid
     density: Density
     whitening: Whitening
+    shoulder: Shoulder | None
 
 
 def draw_on_grid(
@@ -81,29 +88,36 @@ def draw_on_grid(
         A tree with the groups ``posterior``, ``sample_stats`` and ``constant_data``, and by how much doubling the grid
         moves the log-likelihood [nats].
     """
-    narrow, finest = True, means.fixed_rates
+    narrow, finest, shoulder = True, means.fixed_rates, None
     while True:
-        place = _looked_at(build, data, whole, narrow=narrow, fixed_rates=means.fixed_rates)
+        place = _looked_at(build, data, whole, means, narrow=narrow)
+        shoulder, whole = place.shoulder or shoulder, replace(whole, shoulder=place.grid.shoulder)
+        means = replace(means, shoulder=None)
         tree = _drawn(place, data, means)
         if narrow and not _holds(place.grid, tree):  # the first look at some of the users misled
             narrow = False
             continue
         error = grid_error(_population(tree, data, place.grid), data, place.grid, whole=whole)
+        tree["constant_data"].attrs |= _law(place.grid, shoulder)
         if finest or error <= GRID_TOLERANCE:
             return tree, error
         whole, finest = whole.finer(_FINER), True  # the first look's draws lay where a coarser grid will do
 
 
 def _looked_at(
-    build: Callable[[FitData, Grid], pm.Model], data: FitData, grid: Grid, *, narrow: bool, fixed_rates: bool
+    build: Callable[[FitData, Grid], pm.Model], data: FitData, grid: Grid, means: Means, *, narrow: bool
 ) -> _Place:
     """Find a grid that is fine enough and where the posterior lies; of many users, from a look at some first."""
     look = data.sample(_LOOKED_AT) if data.weight.size > 2 * _LOOKED_AT else data
     model = build(look, grid)
     density = Density.of(model)
-    whitening, finer = Whitening.of(density, bent_by="rho"), grid
+    whitening, shoulder = Whitening.of(density, bent_by="rho"), None
+    if means.shoulder is not None:
+        shoulder, whitening = most_likely(density, whitening, look, grid, means.shoulder)
+        grid = replace(grid, shoulder=shoulder.days)
+    finer = grid
     first = xr.DataTree.from_dict({"posterior": whitening.normal_draws(density, _FIRST_DRAWS)})
-    if not fixed_rates:
+    if not means.fixed_rates:
         population = _population(first, look, grid)
         share = _OF_TOLERANCE if look is data else _OF_TOLERANCE_SAMPLED
         finer = fine_enough(population, look, grid, share=share)
@@ -118,7 +132,16 @@ def _looked_at(
         density = Density.of(model)
     if look is not data:
         whitening = whitening.refined(density)
-    return _Place(model=model, grid=grid, density=density, whitening=whitening)
+    return _Place(model=model, grid=grid, density=density, whitening=whitening, shoulder=shoulder)
+
+
+def _law(grid: Grid, shoulder: Shoulder | None) -> dict[str, float]:
+    """The shoulder [days] of a power law, and what the log says of the law if it was asked."""
+    told = {"shoulder": grid.shoulder} if grid.is_power else {}
+    if shoulder is None:
+        return told
+    width = {"log_shoulder_sd": shoulder.log_sd} if grid.is_power else {}
+    return told | width | {"log_odds_of_power_law": shoulder.log_odds}
 
 
 def _drawn(place: _Place, data: FitData, means: Means) -> xr.DataTree:
@@ -166,7 +189,7 @@ def _constants(data: FitData, grid: Grid) -> xr.Dataset:
         constants = constants.assign_coords(covariate=list(data.standard.names))
         constants["covariate_center"] = ("covariate", data.standard.center)
         constants["covariate_scale"] = ("covariate", data.standard.scale)
-    constants["rate"].attrs |= {"units": "1/d", "clock": grid.clock}
+    constants["rate"].attrs |= {"units": "1/d", "clock": grid.clock, "shoulder": grid.shoulder}
     if grid.regular:
         constants["regular_rate"] = ((), grid.regular, {"units": "1/d"})
     return constants

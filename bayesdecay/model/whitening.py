@@ -132,6 +132,10 @@ class Whitening:
         covariance = (directions / np.maximum(curvature, _LEAST_CURVATURE)) @ directions.T
         return self.moved(mode - covariance @ slopes.mean(axis=(0, 1)), np.linalg.cholesky(covariance))
 
+    def log_evidence(self, density: Density) -> float:
+        """Logarithm of the density's integral by Laplace's method, but for a constant."""
+        return density(self.center)[0] + float(np.linalg.slogdet(self.root)[1])
+
     def moved(self, center: Floats, root: Floats) -> Whitening:
         r"""Coordinates :math:`\xi` with :math:`\eta = c + M\xi` of the joint ones, M lower triangular.
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from bayesdecay import names
+from bayesdecay import curves, names
 from bayesdecay.data.history import History
 from bayesdecay.decide.columns import PROFIT, RANK
 from bayesdecay.decide.plan import Plan
@@ -60,13 +60,15 @@ def half_life_shares(population: Population, history: History, *, ci_prob: float
 
     Notes
     -----
-    :math:`P(\ln 2 / r < h) = \Phi((\mu_r - \log(\ln 2 / h)) / \sigma_r)`; groups are weighted by their
+    :math:`P(\ln 2 / r < h) = \Phi((\mu_r - \log(\ln 2 / h)) / \sigma_r)`, of new users; by a power law with g(h) in the
+    place of h. Groups are weighted by their
     users in the history, covariates are at their mean.
     """
     ends = np.array(list(_HALF_LIVES.values()))
     location, weight = population.location[0], _group_weights(population, history)
-    # Half-lives below an end are rates above ln 2 / end.
-    standard = (location[:, :, None] - (math.log(math.log(2.0)) - np.log(ends))) / population.sigma[:, None, None]
+    # Half-lives below an end are rates above ln 2 / end, the end in aged time.
+    rates = math.log(math.log(2.0)) - np.log(curves.aged(ends, population.grid.shoulder))
+    standard = (location[:, :, None] - rates) / population.sigma[:, None, None]
     shares = np.diff(np.einsum("sge,g->se", norm.cdf(standard), weight), axis=1, prepend=0.0)
     return pd.DataFrame({"half_life": list(_HALF_LIVES), **_columns("share", shares, ci_prob)})
 
@@ -77,12 +79,14 @@ def parameters_in_words(population: Population, history: History, *, ci_prob: fl
     The value is the posterior median; of groups, a typical user is the mean over the users, on the log scale.
     """
     log_rate, log_interest = population.location @ _group_weights(population, history)
-    sigma, first, half = population.sigma, np.exp(log_interest), math.log(2.0) / np.exp(log_rate)
-    quarter = float(norm.ppf(0.75)) * sigma
+    sigma, first, quarter = population.sigma, np.exp(log_interest), float(norm.ppf(0.75)) * population.sigma
+    half, short, long = (
+        curves.half_life(np.exp(log_rate + shift), population.grid.shoulder) for shift in (0.0, quarter, -quarter)
+    )
     draws = {
         "half-life of a typical user's interest": (DAYS, half),
-        "half-life that a quarter of the users fall short of": (DAYS, half * np.exp(-quarter)),
-        "half-life that a quarter of the users exceed": (DAYS, half * np.exp(quarter)),
+        "half-life that a quarter of the users fall short of": (DAYS, short),
+        "half-life that a quarter of the users exceed": (DAYS, long),
         "interest of a typical user right after the first activity": ("activities per 30 days", 30 * first),
         "part of the lost interest that a visit restores": (SHARE, population.rho),
         "first interest of users who fade twice as fast as others": (

@@ -2,7 +2,7 @@ r"""Single users for the eye: who to show, and a user's interest over time with 
 
 In: scores, a history and the population's posterior. Out: tables for :mod:`bayesdecay.show.plots` and the report. With
 a user's draws of interest I and rate r at the cutoff T, the interest at another time t of the same history is
-:math:`I e^{r (V(T) - V(t))}`, with :math:`V(t) = t - \rho L(t)`.
+:math:`I e^{r (V(T) - V(t))}`, with :math:`V(t) = t - \rho L(t)`, or what the power law makes of that difference.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def interest_curve(
     end = curves.effective_age(block.T[0], block.last[0], population.rho)
     younger = end[:, None] - curves.effective_age(t, last, population.rho[:, None])
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        values = np.exp(np.log(interest)[:, None] + rate[:, None] * younger)
+        shoulder = population.shoulder(end)[:, None] if population.grid.is_power else curves.EXPONENTIAL
+        values = np.exp(np.log(interest)[:, None] - rate[:, None] * curves.aged(-younger, shoulder))
     # Interest that faded to less than a float can hold does not tell where it came from.
     values[((interest == 0.0)[:, None] & (younger > 0)) | ~np.isfinite(values)] = np.nan
     tails = [(1 - ci_prob) / 2, (1 + ci_prob) / 2]

@@ -17,7 +17,7 @@ from bayesdecay.data.history import summarize
 from bayesdecay.data.history_times import summarize_times
 from bayesdecay.data.simulate import simulate
 from bayesdecay.data.truth import Population as Truth
-from bayesdecay.model import days, kernel
+from bayesdecay.model import ahead, days
 from bayesdecay.model import grid as grids
 from bayesdecay.model.decay import DecayModel
 from bayesdecay.model.design import FitData
@@ -92,10 +92,14 @@ def test_an_active_day_is_matched_in_slope_and_curvature():
 
 def test_days_of_a_rare_user_are_one_activity_and_half_a_day_each():
     times = [30.0, 90.0, 200.0]
-    n, ageing, taken, _ = days.weighed_days(*parts(block_of([times, []], [365.0, 10.0])))
+    block = block_of([times, []], [365.0, 10.0])
+    n, counted, taken = days.weighed_days(*parts(block))
     assert n.tolist() == [3.0, 0.0]
+    np.testing.assert_allclose(counted, 1.0, rtol=1e-3)
     np.testing.assert_allclose(taken, 0.5, atol=0.005)
-    np.testing.assert_allclose(ageing, [[320.0, 120.0], [0.0, 0.0]], rtol=1e-3)
+    grid = Grid(rates=np.array([0.1, 0.2, 0.4]), restorations=np.array([0.0, 0.5, 1.0]), clock="days")
+    ageing = Statistics.from_block(block, grid).ageing
+    np.testing.assert_allclose(ageing, [[320.0, 260.0, 200.0], [0.0, 0.0, 0.0]], rtol=1e-3)
 
 
 def parts(block):
@@ -107,7 +111,7 @@ def parts(block):
 def test_exposure_is_what_silent_days_and_a_part_of_the_active_ones_leave(active, rho, rate):
     times, T = [float(day) for day in np.flatnonzero(active) + 1], float(len(active))
     block = block_of([times], [T])
-    n, ageing, taken, _ = days.weighed_days(*parts(block))
+    n, _, taken = days.weighed_days(*parts(block))
     assert n[0] == round(n[0])
     assert min(len(times), 1) <= n[0] <= len(times)
     assert np.all((taken >= 0) & (taken <= 1))
@@ -120,7 +124,7 @@ def test_exposure_is_what_silent_days_and_a_part_of_the_active_ones_leave(active
     # Each day counts the same share of its effective age as of its activity.
     before = np.array([0.0, *times])[: len(times)]
     if times:
-        share = (ageing[0, 0] - rho * ageing[0, 1]) / np.sum(np.array(times) - rho * before)
+        share = part.ageing[0, 0] / np.sum(np.array(times) - rho * before)
         assert 0.3 * n[0] / len(times) < share < 3.0 * n[0] / len(times)
 
 
@@ -157,7 +161,7 @@ def approximated(times, T, shop: Truth, *, window: int, clock: str = "days"):
     log_beta = grids.log_beta(log_rates, (truth["mu_log_rate"], truth["mu_log_interest"]), shape)
     alpha = truth["alpha"]
     loglik = grids.marginal_loglik(part, grid, weight, log_beta, alpha=alpha, rho=rho)[0]
-    age = part.ageing[0, 0] - rho * part.ageing[0, 1]
+    age = part.ageing[0, 0]
     shape_u, scale = alpha + part.n[0], np.exp(log_beta) + part.exposure[0, 0]
     share = weight + alpha * log_beta - grid.rates * age - shape_u * np.log(scale)
     share = np.exp(share - logsumexp(share))
@@ -175,7 +179,7 @@ def constant(block) -> float:
     """What the tangents of log(1 - e^-x) leave out, the same for all parameters."""
     busy = np.empty(block.times.size)
     total = days._activities(block.times, block.T[0], busy)
-    n, _, taken, _ = days.weighed_days(*parts(block))
+    n, _, taken = days.weighed_days(*parts(block))
     count = np.array([days._count(own) for own in busy]) * n[0] / max(total, 1e-300)
     return float(np.sum(np.log(-np.expm1(-busy)) - count * np.log(busy) + (1 - taken) * busy))
 
@@ -224,7 +228,8 @@ def test_counts_of_days_are_those_of_a_walk_day_by_day(rho):
     size, initial, rate, length = 20_000, 1.2, 0.05, 30
     rng = np.random.default_rng(3)
     after = np.full(size, initial) * rate / np.expm1(rate)  # when the day of the acquisition ends
-    counts = kernel.count_activities(after, np.full(size, rate), np.full(size, rho), float(length), True, rng)
+    law = (np.full(size, rate), np.full(size, rho), np.full(size, np.inf))
+    counts = ahead.count_activities(after, *law, float(length), True, rng)
     last, walked = np.zeros(size), np.zeros(size)
     for day in range(1, length + 1):
         active = rng.random(size) < -np.expm1(-initial * np.exp(-rate * (day - rho * last)))

@@ -14,7 +14,7 @@ from scipy.integrate import quad
 from bayesdecay import curves
 from bayesdecay.data.calendar import Calendar
 from bayesdecay.data.truth import Population as Truth
-from bayesdecay.model import kernel
+from bayesdecay.model import ahead
 from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.posterior import read_tree, write_tree
 from bayesdecay.model.scoring import ScoreOptions, forecast_counts, forecast_totals, score, user_draws
@@ -59,7 +59,7 @@ def test_segments_are_means_over_time():
 
 def test_integral_of_the_intensity_under_shocks():
     ends, shock, rate = np.array([5.0, 12.0, 60.0]), np.array([[1.5, 0.5, 2.0], [1.0, 1.0, 1.0]]), 0.07
-    found = kernel.shocked_time(np.array([rate]), ends, shock)[:, 0]
+    found = ahead.shocked_time(np.array([rate]), ends, shock)[:, 0]
     for s in range(2):
         for h, end in enumerate(ends):
             integral, _ = quad(

@@ -94,7 +94,8 @@ def described(told: Snapshots) -> Snapshots:
 def population_at(shop: Truth, *, draws: int, longest: float = 180.0, n_rates: int = 60) -> Population:
     """A posterior without uncertainty: every draw is the truth."""
     truth = shop.truth()
-    grid = Grid.covering(longest, 1 / 1_440, restoration=shop.restoration, n_rates=n_rates)
+    law = {"restoration": shop.restoration, "shoulder": shop.shoulder_days}
+    grid = Grid.covering(longest, 1 / 1_440, n_rates=n_rates, **law)
     location = np.array([truth["mu_log_rate"], truth["mu_log_interest"]])
     return Population(
         grid=grid,

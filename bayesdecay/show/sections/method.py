@@ -35,13 +35,15 @@ _SYMBOLS = {
     "sigma_holiday": "σ_holiday",
 }
 _MODEL = (
-    "At time t after the first activity a user's interest is I(t) = I₀ · exp(−r · V(t)), where V(t) = t − ρ · "
-    "L(t) is the time that counts against it and L(t) is the time of the last activity. With ρ = 0 interest fades "
-    "from the first activity on whatever the user does; with ρ = 1 every visit restores all of it. The decay rate "
-    "r differs from user to user (log r is normal with mean μ_r and standard deviation σ_r), and so does the "
-    "first interest I₀ (gamma with shape α; the logarithm of its mean moves by κ with each standard deviation of "
-    "log r). Activities happen at random with this interest as their intensity."
+    "At time t after the first activity a user's interest is I(t) = {law}, where V(t) = t − ρ · L(t) is the time that"
+    " counts against it and L(t) is the time of the last activity. With ρ = 0 interest fades from the first activity "
+    "on whatever the user does; with ρ = 1 every visit restores all of it. The decay rate r differs from user to user"
+    " (log r is normal with mean μ_r and standard deviation σ_r), and so does the first interest I₀ (gamma with shape"
+    " α; the logarithm of its mean moves by κ with each standard deviation of log r). Activities happen at random "
+    "with this interest as their intensity."
 )
+_EXPONENTIAL = "I₀ · exp(−r · V(t))"
+_POWER = "I₀ · (1 + V(t) / τ)^(−r · τ) with τ = {shoulder} days, which falls ever more slowly"
 _SHOCKS = (
     "A factor that all users share is on top of that intensity. It stands for what no user's own past foretells: "
     "seasons, offers, changes of the shop. Its logarithm walks by σ_walk from week to week, and a single week lies "
@@ -83,7 +85,7 @@ def method_section(content: ReportContent) -> Section:
         name="method",
         title="Method and settings",
         parts=(
-            Text(text=_MODEL),
+            Text(text=_MODEL.format(law=_law(content))),
             *_shocks(content),
             Text(text=_TOLD),
             tabulated(pairs(_settings(content)), "Settings of this run", {"Setting": "what", "Value": "value"}),
@@ -96,6 +98,11 @@ def method_section(content: ReportContent) -> Section:
 def glossary_section() -> Section:
     """What the words mean."""
     return Section(name="glossary", title="Glossary", parts=(Listing(items=_GLOSSARY),))
+
+
+def _law(content: ReportContent) -> str:
+    shoulder = _description(content).get("shoulder")
+    return _EXPONENTIAL if shoulder is None else _POWER.format(shoulder=number(shoulder))
 
 
 def _shocks(content: ReportContent) -> tuple[Text, ...]:
