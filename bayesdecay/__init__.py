@@ -110,6 +110,8 @@ if TYPE_CHECKING:
     from bayesdecay.show.explanation_plots import plot_partial_dependence as plot_partial_dependence
     from bayesdecay.show.frontier import plot_frontier as plot_frontier
     from bayesdecay.show.later import later_activity as later_activity
+    from bayesdecay.show.law_check import LawCheck as LawCheck
+    from bayesdecay.show.law_check import check_laws as check_laws
     from bayesdecay.show.log_check import LogCheck as LogCheck
     from bayesdecay.show.log_check import check_log as check_log
     from bayesdecay.show.origin_work import CheckOptions as CheckOptions
@@ -203,6 +205,8 @@ _ROOM = {
     "later_activity": "show.later",
     "check_forecast": "show.checks",
     "ForecastCheck": "show.checks",
+    "check_laws": "show.law_check",
+    "LawCheck": "show.law_check",
     "check_log": "show.log_check",
     "CheckOptions": "show.origin_work",
     "LogCheck": "show.log_check",

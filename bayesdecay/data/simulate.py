@@ -44,8 +44,8 @@ class Simulation:
     events : pandas.DataFrame
         One row an event by user and time: ``user``, ``time``, and ``kind``, ``group`` and the covariates if any.
     users : pandas.DataFrame
-        One row a user: ``user``, ``first``, ``group`` and covariates if any, ``rate`` [per day], ``half_life`` [days], both
-        of a new user, ``initial_interest`` and ``interest`` (at the end, given the visits) [activities per day],
+        One row a user: ``user``, ``first``, ``group`` and covariates if any, ``rate`` [per day] and ``half_life``
+        [days] of a new user, ``initial_interest`` and ``interest`` (at the end, given the visits) [activities per day],
         ``share_<kind>``; with a coupon ``eligible``, ``treated``, ``p_return_without`` and ``p_return_with`` within its
         window.
     truth : dict

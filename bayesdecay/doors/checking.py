@@ -33,11 +33,12 @@ _LOG, _SAMPLING, _RESULT, _CALENDAR = LogOptions(), SamplingOptions(), ResultOpt
 
 
 @telling()
-def check(  # noqa: PLR0913 - what is judged, and the groups of options that it shares with other commands
+def check(  # noqa: PLR0913 - an option each
     log: LogSource,
     *,
     horizon: str | None = None,
     origins: str | None = None,
+    laws: bool = False,
     out: Path | None = None,
     decay: Annotated[Path | None, Parameter(help="Judge this saved fit instead, at the one cutoff --at.")] = None,
     calendar: CalendarOptions = _CALENDAR,
@@ -56,11 +57,13 @@ def check(  # noqa: PLR0913 - what is judged, and the groups of options that it 
         How far is forecast from each cutoff, such as 30d; 90d if not given.
     origins
         The most cutoffs to forecast from, such as 4, or which, as in 2024-03-31,2024-06-30; 6 if not given.
+    laws
+        Compare laws of fading too: exponential or a power law, and whether some users never fade.
     out
         Folder for check.html, check.json and the tables as CSV; made if it is not there. Printed only if not given.
     """
     if decay is not None:
-        told = {"--horizon": horizon, "--origins": origins, "--out": out}
+        told = {"--horizon": horizon, "--origins": origins, "--laws": laws or None, "--out": out}
         if given := [name for name, value in told.items() if value is not None]:
             raise ValueError(
                 f"--decay judges a saved fit at the cutoff --at, on all that follows; leave out {' and '.join(given)}, "
@@ -76,6 +79,7 @@ def check(  # noqa: PLR0913 - what is judged, and the groups of options that it 
         **{name: value for name, value in log_options.counting.items() if name != "at"},
         until=log_options.at,
         sampling=sampling.sampling(),
+        laws=laws,
         random_seed=result.random_seed,
         allow_unconverged=result.allow_unconverged,
         tell=say,

@@ -22,7 +22,7 @@ from bayesdecay.model.grid import Grid
 from bayesdecay.model.posterior import thinned
 from bayesdecay.model.shocks import CALENDAR_LEVEL, SEED, SHOCKS, paths, segments, with_calendar
 
-__all__ = ["REGULARS", "Population", "total_loglik"]
+__all__ = ["REGULARS", "Population", "loglik_by_row", "total_loglik"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -209,6 +209,18 @@ def _locations(sample: xr.Dataset, quantity: str, grouped: bool) -> Floats:
     # A fixed seed: which groups are unseen must not change the scores of the others.
     unseen = mu + sample[f"tau_{quantity}"].to_numpy()[:, None] * np.random.default_rng(0).standard_normal(mu.shape)
     return np.concatenate([by_group, unseen], axis=1)
+
+
+def loglik_by_row(population: Population, block: Block) -> Floats:
+    """Log-likelihood (sample, row) of each row's past at each draw, the user's own interest and rate integrated out."""
+    grid = population.scoring_grid()
+    part = grids.Statistics.from_block(block, grid)
+    design, log_weight, log_beta = population.designs(block)
+    found = np.empty((population.size, len(block)))
+    for s in range(population.size):
+        own = {"alpha": population.alpha[s], "rho": population.rho[s]}
+        found[s] = grids.marginal_loglik(part, grid, log_weight[design, s], log_beta[design, s], **own)
+    return found
 
 
 def total_loglik(population: Population, block: Block, weight: Floats, grid: Grid) -> Floats:

@@ -6,6 +6,7 @@ figures that it rests on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from bayesdecay.files import replacing
 from bayesdecay.names import bounds
 from bayesdecay.show.check_plots import plot_totals
 from bayesdecay.show.judged import MODEL
+from bayesdecay.show.law_check import LawCheck
 from bayesdecay.show.log_check import LogCheck
 from bayesdecay.show.page import laid_out
 from bayesdecay.show.sections.forecasters import honesty_table, scores_table
@@ -64,6 +66,7 @@ def render_check(check: LogCheck, *, settings: Mapping[str, Any] | None = None) 
         _totals_section(check),
         users_section(check),
         _forecasters_section(check),
+        *(() if check.laws is None else (_laws_section(check.laws),)),
         past_section(check),
         _method_section(check, settings or {}),
     )
@@ -150,6 +153,43 @@ def _forecasters_section(check: LogCheck) -> Section:
             Listing(items=named),
         ),
     )
+
+
+def _laws_section(laws: LawCheck) -> Section:
+    def gain(name: str) -> Any:
+        def write(row: Mapping[str, Any]) -> str:
+            if math.isnan(row[name]):
+                return "–"
+            sign = "−" if row[name] < 0 else "+"
+            return f"{sign}{abs(row[name]):.1f} ±\N{NO-BREAK SPACE}{row[f'{name}_se']:.1f}"
+
+        return write
+
+    def share(name: str) -> Any:
+        return lambda row: "–" if math.isnan(row[name]) else percent(row[name])
+
+    table = tabulated(
+        laws.table.reset_index(),
+        "Laws of fading, from "
+        + listed(map(date, laws.origins))
+        + "; gains over the exponential law in nats, of all users together, ± standard error",
+        {
+            "Law": "law",
+            "Forecasts, gain": gain("gain"),
+            "CRPS": lambda row: f"{row['crps']:.4f}",
+            "Predicted / seen": lambda row: number(row["ratio"]),
+            "Weight": share("weight"),
+            "Users left out, gain": gain("loo_gain"),
+            "Weight there": share("loo_weight"),
+        },
+    )
+    told = (
+        "Which law does interest fall by? Each was fitted to what was known at the same cutoffs. Forecasts are judged "
+        "on users' numbers of activities after them; besides, each user's past is judged by a fit without that user. "
+        "Weights are those of the mixture of laws that would have scored best."
+    )
+    doubts = (Listing(items=laws.notes),) if laws.notes else ()
+    return Section(name="laws", title="The law of fading", parts=(Text(text=told), table, *doubts))
 
 
 def _differences(check: LogCheck) -> TableView:

@@ -31,7 +31,16 @@ from bayesdecay.show.later import Later, later_activity, observable_length
 from bayesdecay.show.score_tables import Rows, by_past, calibration_table, gains, score_table
 from bayesdecay.show.verdicts import Finding, findings
 
-__all__ = ["MODEL", "ForecastCheck", "Later", "check_forecast", "checked", "later_activity", "observable_length"]
+__all__ = [
+    "MODEL",
+    "ForecastCheck",
+    "Later",
+    "check_forecast",
+    "checked",
+    "later_activity",
+    "model_forecaster",
+    "observable_length",
+]
 
 Floats = NDArray[np.float64]
 
@@ -160,7 +169,7 @@ def checked(
     if not len(history) or len(later.counts) != len(history):
         raise ValueError(f"check: {len(later.counts)} users were seen later, the history has {len(history)}")
     base = Baselines.of(history, samples=population.size)
-    forecasters = {MODEL: _ours(population)} | base.forecasters()
+    forecasters = {MODEL: model_forecaster(population)} | base.forecasters()
     if taken := set(forecasters) & set(others or {}):
         raise ValueError(f"check: {', '.join(map(repr, sorted(taken)))} is the name of a forecaster that is there")
     rng = np.random.default_rng(random_seed)
@@ -183,7 +192,9 @@ def checked(
     return found, rows
 
 
-def _ours(population: Population) -> Forecaster:
+def model_forecaster(population: Population) -> Forecaster:
+    """Make a forecaster of a posterior."""
+
     def forecast(history: History, length: float, rng: np.random.Generator) -> Forecast:
         return forecast_counts(population, history, length, random_seed=int(rng.integers(2**63)))
 

@@ -26,6 +26,7 @@ from bayesdecay.errors import DataError, NotConvergedError
 from bayesdecay.model.decay import DecayModel
 from bayesdecay.model.posterior import Verdict
 from bayesdecay.show.checks import MODEL, ForecastCheck
+from bayesdecay.show.law_check import LawCheck, check_laws
 from bayesdecay.show.log_verdicts import log_findings
 from bayesdecay.show.origin_work import CheckOptions, Look, Work
 from bayesdecay.show.origins import MOST_ORIGINS, Origins, origins_of, overlapping
@@ -79,6 +80,8 @@ class LogCheck:
         What must be said with it: what the log lacks, what could not be done.
     activity : str
         The unit that was counted.
+    laws : LawCheck, optional
+        Laws of fading beside each other, if they were asked for.
     """
 
     horizon: float
@@ -95,6 +98,7 @@ class LogCheck:
     past: PastCheck
     notes: tuple[str, ...]
     activity: str = "day"
+    laws: LawCheck | None = None
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
@@ -123,7 +127,8 @@ class LogCheck:
         own = {"scores": self.table.reset_index(), "differences": self.against, "calibration": self.calibration}
         own |= {"by-activity": self.by_activity, "by-past": self.by_past, "by-length": self.by_length}
         each = [check.table.reset_index().assign(at=check.at) for check in self.checks]
-        return own | {"totals": self.totals, "scores-by-origin": pd.concat(each), "past": self.past.table}
+        own |= {"totals": self.totals, "scores-by-origin": pd.concat(each), "past": self.past.table}
+        return own | ({} if self.laws is None else {"laws": self.laws.table.reset_index()})
 
     def described(self, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Put all of it into what JSON knows; what is missing is null."""
@@ -250,7 +255,15 @@ def _put_together(work: Work, looked: list[Look]) -> LogCheck:
         past=check_past(population, last.history, ci_prob=told.ci_prob, random_seed=told.random_seed),
         notes=(*overlap, *work.notes()),
         activity=told.activity,
+        laws=_laws(work, [look.check.at for look in looked]),
     )
+
+
+def _laws(work: Work, origins: list[pd.Timestamp]) -> LawCheck | None:
+    """Compare laws at the last origins, if that was asked for."""
+    if not work.options.laws:
+        return None
+    return check_laws(work.log, horizon=work.length, origins=origins[-2:], model=work.model, options=work.options)
 
 
 def _users(histories: list[History]) -> list[NDArray[np.int64]]:

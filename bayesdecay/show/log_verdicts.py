@@ -20,6 +20,7 @@ from bayesdecay.show.verdicts import TOLERANCE, Finding, of_intervals, of_probab
 from bayesdecay.show.words import date, level, listed, number, percent, plural, window
 
 if TYPE_CHECKING:
+    from bayesdecay.show.law_check import LawCheck
     from bayesdecay.show.log_check import LogCheck
 
 __all__ = ["log_findings", "of_convergence", "of_groups", "of_past", "of_totals"]
@@ -45,6 +46,7 @@ def log_findings(check: LogCheck) -> tuple[Finding, ...]:
         of_totals(check.totals, check.horizon, check.ci_prob),
         of_rivals(check.against),
         of_past(check.past, check.activity),
+        None if check.laws is None else of_laws(check.laws),
     )
     return tuple(one for one in found if one is not None)
 
@@ -202,6 +204,11 @@ def of_past(past: PastCheck, activity: str) -> Finding:
     )
     short = f"the past differs from the model's in {len(wrong)} of {counted} numbers"
     return Finding(good=False, text=text, short=short, advice=_advice_on_past(wrong, activity))
+
+
+def of_laws(laws: LawCheck) -> Finding:
+    """Tell which law of fading suits the log; another law than the model's is something to try."""
+    return Finding(good=True, text=laws.verdict)
 
 
 def _noticed(table: pd.DataFrame) -> pd.Series:

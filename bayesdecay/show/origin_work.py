@@ -55,6 +55,8 @@ class CheckOptions:
         Probability of every interval.
     random_seed : int, optional
         The same seed gives the same check on the same machine.
+    laws : bool
+        Compare laws of fading at the last two origins too, see :func:`bayesdecay.check_laws`; takes four fits each.
     allow_unconverged : bool
         Judge the forecasts of fits that did not converge too; their origins are left out otherwise.
     tell : callable
@@ -70,6 +72,7 @@ class CheckOptions:
     draws: int = 1_000
     ci_prob: float = 0.9
     random_seed: int | None = None
+    laws: bool = False
     allow_unconverged: bool = False
     tell: Callable[[str], None] = _silent
 
@@ -114,13 +117,8 @@ class Work:
         """
         told, history = self.options, self.history(at)
         self.lacking[at] = require_enough(history, horizon=self.length)
-        fit = fitted(
-            lambda sampling: self.model.fit(history, method="auto", sampling=sampling, random_seed=told.random_seed),
-            told.sampling,
-            told.tell,
-        )
+        fit = self.fit(history)
         self.verdicts[at] = fit.verdict
-        told.tell(f"{at:%Y-%m-%d}: {plural(len(history), 'user', 'users')}, decay model: {fit.verdict}")
         if not (fit.verdict.converged or told.allow_unconverged):
             return None
         population = fit.population(told.draws, allow_unconverged=True)
@@ -131,6 +129,17 @@ class Work:
         )
         told.tell(f"{at:%Y-%m-%d}: {' '.join(found.verdict[-1:])}")
         return Look(history=history, check=found, rows=rows, fit=fit)
+
+    def fit(self, history: History) -> DecayFit:
+        """Fit the model to what was known then."""
+        told = self.options
+        fit = fitted(
+            lambda sampling: self.model.fit(history, method="auto", sampling=sampling, random_seed=told.random_seed),
+            told.sampling,
+            told.tell,
+        )
+        told.tell(f"{date(history.at)}: {plural(len(history), 'user', 'users')}, decay model: {fit.verdict}")
+        return fit
 
     def history(self, at: pd.Timestamp) -> History:
         """All users as they stood at a cutoff."""
