@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bayesdecay.data.balance import Balance as Balance
     from bayesdecay.data.calendar import Calendar as Calendar
+    from bayesdecay.data.calendar_file import read_calendar as read_calendar
     from bayesdecay.data.combining import combine as combine
     from bayesdecay.data.datasets import load_cdnow as load_cdnow
     from bayesdecay.data.events import Events as Events
@@ -134,6 +135,7 @@ _ROOM = {
     "Events": "data.events",
     "Resources": "data.resources",
     "Calendar": "data.calendar",
+    "read_calendar": "data.calendar_file",
     "summarize": "data.history",
     "summarize_to": "data.history",
     "summarize_times": "data.history_times",

@@ -40,6 +40,7 @@ __all__ = [
     "UPLIFT",
     "UPPER",
     "USER",
+    "WEEK_AHEAD",
     "WEIGHT",
     "bounds",
     "of_kind",
@@ -90,6 +91,7 @@ CHAIN = "chain"
 DRAW = "draw"
 SAMPLE = "sample"  # chain and draw stacked
 HORIZON = "horizon"
+WEEK_AHEAD = "week_ahead"  # weeks after the cutoff, from 0
 CI_PROB = "ci_prob"
 
 

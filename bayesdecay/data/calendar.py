@@ -1,6 +1,7 @@
 """What the user knows of the calendar: seasons, weekdays, holidays and days off, as factors on everybody's interest.
 
-In: factors by date, range of dates, weekday or month. Out: :class:`Calendar`, a factor a day.
+In: factors by date, range of dates, weekday or month. Out: :class:`Calendar`, a factor a day. A file of them is read by
+:func:`~bayesdecay.data.calendar_file.read_calendar`.
 """
 
 from __future__ import annotations
@@ -32,11 +33,14 @@ class Calendar:
         From when it holds to the factor, zero (closed) or above: a weekday (``"saturday"``), a month
         (``"december"``), a date (``"1997-12-26"``) or both ends of a range (``"1997-11-24/1997-12-24"``); without a
         year for every year (``"12-26"``, ``"11-24/12-24"``, ``"12-27/01-06"``).
+    known : mapping of str to str, optional
+        Since which date a factor is known, such as that of a closure which nobody foresaw: forecasts from earlier
+        cutoffs are made without it. What is not named here was always known.
 
     Raises
     ------
     ValueError
-        If a key cannot be read, a range ends before it begins, or a factor is negative or not finite.
+        If a key or date cannot be read, a range ends before it begins, or a factor is negative or not finite.
 
     Examples
     --------
@@ -46,14 +50,28 @@ class Calendar:
     """
 
     factors: Mapping[str, float] = field(default_factory=dict)
+    known: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be read."""
+        if strange := [when for when in self.known if when not in self.factors]:
+            raise ValueError(f"calendar: {strange[0]!r} is said to be known, but has no factor; give it one in factors")
+        for when, day in self.known.items():
+            if isinstance(_day(day, day), int):
+                raise ValueError(
+                    f"calendar: from when {when!r} is known must have a year, as in 2020-03-11, got {day!r}"
+                )
         probe = pd.date_range("2000-01-01", periods=2)
         for when, factor in self.factors.items():
             if not (math.isfinite(factor) and factor >= 0.0):
                 raise ValueError(f"calendar: the factor of {when!r} must be finite and not negative, got {factor!r}")
             _holds(when, probe)
+
+    def known_at(self, at: pd.Timestamp) -> Calendar:
+        """Leave out what nobody could know at an instant; forecasts from then must not have it."""
+        late = {when for when, day in self.known.items() if pd.Timestamp(day) > at}
+        kept = {when: factor for when, factor in self.factors.items() if when not in late}
+        return Calendar(factors=kept, known={when: day for when, day in self.known.items() if when in kept})
 
     def daily(self, start: pd.Timestamp, size: int) -> NDArray[np.float64]:
         """Factor of each of so many days from the day of ``start`` on (day,)."""

@@ -16,11 +16,12 @@ from cyclopts import Parameter
 import bayesdecay
 from bayesdecay import units
 from bayesdecay.doors.exits import POOR_FORECAST, command_line, remarks, say, telling
-from bayesdecay.doors.options import LogOptions, LogSource, ResultOptions, SamplingOptions
+from bayesdecay.doors.options import CalendarOptions, LogOptions, LogSource, ResultOptions, SamplingOptions
 from bayesdecay.doors.outputs import check_folder
 from bayesdecay.files import filling
 
 if TYPE_CHECKING:
+    from bayesdecay.data.calendar import Calendar
     from bayesdecay.show.log_check import LogCheck
 
 __all__ = ["check", "write_check"]
@@ -28,7 +29,7 @@ __all__ = ["check", "write_check"]
 # Posterior draws that the forecasts of a saved fit rest on, as in a job.
 _DRAWS = 200
 _HORIZON, _ORIGINS = "90d", "6"
-_LOG, _SAMPLING, _RESULT = LogOptions(), SamplingOptions(), ResultOptions()
+_LOG, _SAMPLING, _RESULT, _CALENDAR = LogOptions(), SamplingOptions(), ResultOptions(), CalendarOptions()
 
 
 @telling()
@@ -40,6 +41,7 @@ def check(  # noqa: PLR0913 - an option each
     laws: bool = False,
     out: Path | None = None,
     decay: Annotated[Path | None, Parameter(help="Judge this saved fit instead, at the one cutoff --at.")] = None,
+    calendar: CalendarOptions = _CALENDAR,
     log_options: LogOptions = _LOG,
     sampling: SamplingOptions = _SAMPLING,
     result: ResultOptions = _RESULT,
@@ -67,7 +69,7 @@ def check(  # noqa: PLR0913 - an option each
                 f"--decay judges a saved fit at the cutoff --at, on all that follows; leave out {' and '.join(given)}, "
                 "or --decay"
             )
-        return _judge_saved(log, decay, log_options, result)
+        return _judge_saved(log, decay, calendar.read(), log_options, result)
     from bayesdecay.show.log_check import check_log
     from bayesdecay.show.origin_work import CheckOptions
 
@@ -83,7 +85,9 @@ def check(  # noqa: PLR0913 - an option each
         tell=say,
     )
     length, wanted = units.duration_label(horizon or _HORIZON), _origins(origins or _ORIGINS)
-    found = check_log(log_options.read(log), horizon=length, origins=wanted, options=options)
+    known = calendar.read()
+    model = None if known is None else bayesdecay.DecayModel(calendar=known)
+    found = check_log(log_options.read(log), horizon=length, origins=wanted, model=model, options=options)
     say("", found, *remarks(found.notes))
     if out is not None:
         seed = result.random_seed
@@ -119,8 +123,10 @@ def _origins(told: str) -> int | list[str]:
     return int(text) if text.isdigit() else [one.strip() for one in text.split(",")]
 
 
-def _judge_saved(log: str, decay: Path, log_options: LogOptions, result: ResultOptions) -> int:
-    """Judge a saved fit's forecasts on what the log shows after the cutoff."""
+def _judge_saved(
+    log: str, decay: Path, calendar: Calendar | None, log_options: LogOptions, result: ResultOptions
+) -> int:
+    """Judge a saved fit's forecasts on what the log shows after the cutoff; a calendar takes the place of its own."""
     from bayesdecay.doors.marks import warnings_of
     from bayesdecay.doors.saved import decay_fit, refuse_hindsight, refuse_other_unit
     from bayesdecay.show.checks import check_forecast
@@ -130,8 +136,9 @@ def _judge_saved(log: str, decay: Path, log_options: LogOptions, result: ResultO
         raise ValueError("say with --at at which cutoff the forecasts are made; they are judged on what follows it")
     fitted = decay_fit(decay)
     refuse_other_unit(fitted, log_options.activity)
-    refuse_hindsight(fitted, units.cutoff_instant(log_options.at))
+    refuse_hindsight(fitted, at := units.cutoff_instant(log_options.at))
     population = fitted.population(_DRAWS, allow_unconverged=result.allow_unconverged)
+    population = population.knowing(None if calendar is None else calendar.known_at(at))
     events = log_options.read(log)
     history = bayesdecay.summarize(events, **log_options.counting)
     later = later_activity(events, history, observable_length(events, history.at))

@@ -13,6 +13,7 @@ from bayesdecay import units
 from bayesdecay.doors.checking import check
 from bayesdecay.doors.exits import command_line, remarks, say, telling
 from bayesdecay.doors.options import (
+    CalendarOptions,
     CampaignOptions,
     LogOptions,
     LogSource,
@@ -47,7 +48,7 @@ used as they are; 3 the sampler did not converge; 4 an optional part is not inst
 app = App(name="bayesdecay", help=_HELP, version=bayesdecay.__version__)
 
 _LOG, _WINDOW, _CAMPAIGN = LogOptions(), WindowOptions(), CampaignOptions()
-_SAMPLING, _RESULT = SamplingOptions(), ResultOptions()
+_SAMPLING, _RESULT, _CALENDAR = SamplingOptions(), ResultOptions(), CalendarOptions()
 
 
 @app.command
@@ -57,6 +58,7 @@ def run(
     *,
     out: Path,
     window: WindowOptions = _WINDOW,
+    calendar: CalendarOptions = _CALENDAR,
     log_options: LogOptions = _LOG,
     campaign: CampaignOptions = _CAMPAIGN,
     sampling: SamplingOptions = _SAMPLING,
@@ -77,6 +79,7 @@ def run(
         acquired_from=window.acquired_from,
         lapsed_after=window.lapsed_after,
         horizons=units.durations(window.horizon.split(",")),
+        calendar=calendar.read(),
         sampling=sampling.sampling(),
         random_seed=result.random_seed,
         allow_unconverged=result.allow_unconverged,

@@ -12,6 +12,7 @@ import xarray as xr
 
 from bayesdecay import units
 from bayesdecay.data.activities import check_activity
+from bayesdecay.data.calendar import Calendar
 from bayesdecay.data.history import History
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.decide.campaign import Campaign
@@ -45,6 +46,8 @@ class Job:
         Silence after which a user counts as lapsed, and is a candidate of the campaign.
     horizons : mapping of str to float
         Labels and lengths [days], see :func:`bayesdecay.units.durations`.
+    calendar : Calendar, optional
+        What is known of days past and to come, see :class:`bayesdecay.DecayModel`.
     campaign : Campaign, optional
         Costs, value, budget and the assumed effect; without one the lapsed users are ranked, and no profit is stated.
     risk : Risk
@@ -75,6 +78,7 @@ class Job:
     acquired_from: str | None = None
     lapsed_after: units.Duration = "60d"
     horizons: Mapping[str, float] = field(default_factory=lambda: units.durations(["30d", "90d"]))
+    calendar: Calendar | None = None
     campaign: Campaign | None = None
     risk: Risk = field(default_factory=Risk.neutral)
     campaign_horizon: str | None = None

@@ -15,11 +15,13 @@ from cyclopts import Group, Parameter
 import bayesdecay
 
 if TYPE_CHECKING:
+    from bayesdecay.data.calendar import Calendar
     from bayesdecay.data.events import Events
     from bayesdecay.doors.campaign_file import Described
     from bayesdecay.model.sampling import Sampling
 
 __all__ = [
+    "CalendarOptions",
     "CampaignOptions",
     "DecayFile",
     "FitFiles",
@@ -131,6 +133,26 @@ class WindowOptions:
     horizon: str = "30d,90d"
     lapsed_after: str = "60d"
     acquired_from: str | None = None
+
+
+@Parameter(name="*", group=Group("Times", sort_key=2))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalendarOptions:
+    """What is known of the days past and to come.
+
+    Parameters
+    ----------
+    calendar
+        CSV file of what makes all users more or less active: columns from (a date, a date without a year for every
+        year, a weekday or a month), until (the last day; empty for one day), factor (0 for closed, 1.4 for 40 % more
+        than on an average day of the log) and, if needed, known (the date since when it is known).
+    """
+
+    calendar: Path | None = None
+
+    def read(self) -> Calendar | None:
+        """Read the calendar; None where none is given."""
+        return None if self.calendar is None else bayesdecay.read_calendar(self.calendar)
 
 
 @Parameter(name="*", group=Group("Campaign", sort_key=4))

@@ -34,6 +34,7 @@ from bayesdecay.model.retry import fitted
 from bayesdecay.model.returning import ReactivationFit, score_reactivation
 from bayesdecay.model.scoring import ScoreOptions, Scores, user_draws
 from bayesdecay.show.checks import ForecastCheck, check_forecast
+from bayesdecay.show.foreseen import calendar_of
 from bayesdecay.show.later import later_activity, observable_length
 
 __all__ = ["lapsed_users", "plan_for", "run_job", "summarized"]
@@ -43,6 +44,10 @@ _CUTOFFS = 3
 # P(reactivation) is held as draws x lapsed users; above this many numbers (0.3 GB) fewer draws are taken.
 _MOST_NUMBERS = 40_000_000
 _LEAST_DRAWS = 50
+_WITHOUT_CALENDAR = (
+    "the calendar is in P(return) and in the numbers of activities; P(reactivation) was learned from earlier cutoffs "
+    "and knows nothing of it"
+)
 
 
 def run_job(
@@ -79,8 +84,9 @@ def run_job(
     enough = shortfalls if decay else require_enough
     lacking = tuple(one.sentence for one in enough(history, horizon=max(job.horizons.values())))
     known = history if job.acquired_from is None else history.acquired_from(job.acquired_from)
+    model = DecayModel(calendar=job.calendar)
     decay = decay or fitted(
-        lambda sampling: DecayModel().fit(known, method="auto", sampling=sampling, random_seed=job.random_seed),
+        lambda sampling: model.fit(known, method="auto", sampling=sampling, random_seed=job.random_seed),
         job.sampling,
         tell,
     )
@@ -92,6 +98,8 @@ def run_job(
     fits, chances, notes = _reactivations(log, job, lapsed, decay, reactivation or {}, tell)
     for part in chances.values():
         scores = _with_columns(scores, score_reactivation(part, ci_prob=job.ci_prob))
+    if fits and calendar_of(decay) is not None:
+        notes = (*notes, _WITHOUT_CALENDAR)
     plan = _plan(chances[job.target], job, _interest(scores, lapsed))
     tell(plan.statement if plan else "no campaign was described: the lapsed users are ranked by P(reactivation)")
     check = _checked(log, job, history, decay)

@@ -13,6 +13,7 @@ import bayesdecay
 from bayesdecay import units
 from bayesdecay.doors.exits import POOR_FORECAST, command_line, remarks, say, telling
 from bayesdecay.doors.options import (
+    CalendarOptions,
     CampaignOptions,
     DecayFile,
     FitFiles,
@@ -33,6 +34,7 @@ __all__ = ["choose", "drift", "fit", "report", "score", "summarize"]
 # Posterior draws that scores rest on, as in a job.
 _DRAWS = 200
 _LOG, _CAMPAIGN, _SAMPLING, _RESULT = LogOptions(), CampaignOptions(), SamplingOptions(), ResultOptions()
+_CALENDAR = CalendarOptions()
 
 
 @telling()
@@ -60,6 +62,7 @@ def fit(
     restoration: float | None = None,
     acquired_from: str | None = None,
     method: str = "nuts",
+    calendar: CalendarOptions = _CALENDAR,
     sampling: SamplingOptions = _SAMPLING,
     result: ResultOptions = _RESULT,
 ) -> int:
@@ -82,7 +85,8 @@ def fit(
     from bayesdecay.doors.saved import history_of
 
     check_file(out, suffixes=(".nc", ".zarr"), what="a fit")
-    model, how, users = bayesdecay.DecayModel(restoration=restoration), sampling.sampling(), history_of(history)
+    model = bayesdecay.DecayModel(restoration=restoration, calendar=calendar.read())
+    how, users = sampling.sampling(), history_of(history)
     say(*remarks(one.sentence for one in require_enough(users)))
     users = users if acquired_from is None else users.acquired_from(acquired_from)
     found = model.fit(users, method=method, sampling=how, random_seed=result.random_seed)
@@ -95,9 +99,17 @@ def fit(
 
 @telling()
 def score(
-    history: HistoryFile, *, decay: DecayFile, out: Path, horizon: str = "30d,90d", result: ResultOptions = _RESULT
+    history: HistoryFile,
+    *,
+    decay: DecayFile,
+    out: Path,
+    horizon: str = "30d,90d",
+    calendar: CalendarOptions = _CALENDAR,
+    result: ResultOptions = _RESULT,
 ) -> int:
     """Score every user of a history with a saved fit: interest, half-life, chance of a return.
+
+    A calendar that is given takes the place of the fit's own.
 
     Parameters
     ----------
@@ -114,7 +126,7 @@ def score(
 
     check_file(out, suffixes=(".parquet", ".csv"), what="a table of scores")
     horizons = units.durations(horizon.split(","))
-    options = bayesdecay.ScoreOptions(horizons=horizons, random_seed=result.random_seed)
+    options = bayesdecay.ScoreOptions(horizons=horizons, random_seed=result.random_seed, calendar=calendar.read())
     fitted, users = decay_fit(decay), stored_history(history)
     refuse_other_unit(fitted, users.activity)
     check_horizons(horizons, users.activity)

@@ -33,6 +33,7 @@ import xarray as xr
 from pytensor.compile.sharedvalue import shared
 
 from bayesdecay import names
+from bayesdecay.data.calendar import Calendar
 from bayesdecay.data.history import History
 from bayesdecay.errors import unknown_name
 from bayesdecay.model import grid as grids
@@ -55,7 +56,7 @@ from bayesdecay.model.prior import (
 )
 from bayesdecay.model.sampling import Sampling
 from bayesdecay.model.search import METHODS, Means, draw_on_grid
-from bayesdecay.model.shocks import SHOCKS
+from bayesdecay.model.shocks import CALENDAR_LEVEL, SHOCKS
 from bayesdecay.model.variables import pooled, variable
 from bayesdecay.units import Duration
 
@@ -86,6 +87,9 @@ class DecayModel:
     clock : {"instants", "days"}, optional
         Whether activities happen at any time, or a day is active or not, however much is done in it. Of histories of
         active days the latter unless given, of sessions and events the former.
+    calendar : Calendar, optional
+        What is known of days past and to come. What it tells of the past is not learned as chance or season again, and
+        forecasts of the fit have what it tells of the days to come, as far as it was known at the cutoff.
     shoulder : duration, optional
         Age from which on interest falls by a power law of the time, ever more slowly, and no longer exponentially;
         ``math.inf`` for the exponential law. Unless given, the most likely one where there is strong evidence for a
@@ -104,6 +108,7 @@ class DecayModel:
     rates: int | None = None
     regulars: bool = False
     clock: str | None = None
+    calendar: Calendar | None = None
     shoulder: Duration | None = None
 
     def __post_init__(self) -> None:
@@ -242,12 +247,17 @@ class DecayModel:
 
     def _shocks(self, tree: xr.DataTree, history: History, random_seed: int | None) -> xr.Dataset:
         """Draw what the log says of the pace of all users together, a draw beside each of the posterior's."""
-        pace = pace_of(Population.of(tree, draws=_PACE_DRAWS), history)
+        pace = pace_of(Population.of(tree, draws=_PACE_DRAWS), history, self._known(history))
         found = fit_pace(pace, self.priors_in_force())
         sizes = tree["posterior"].sizes
         # Other random numbers than the sampler's.
         rng = np.random.default_rng(None if random_seed is None else [random_seed, 1])
-        return draw_shocks(found, (sizes[names.CHAIN], sizes[names.DRAW]), rng)
+        drawn = draw_shocks(found, (sizes[names.CHAIN], sizes[names.DRAW]), rng)
+        return drawn.assign_attrs({CALENDAR_LEVEL: pace.known_level})
+
+    def _known(self, history: History) -> Calendar | None:
+        """What was known of the calendar at the cutoff."""
+        return None if self.calendar is None else self.calendar.known_at(history.at)
 
 
 _LOCATIONS = (("log_rate", "delta"), ("log_interest", "gamma"))
@@ -277,6 +287,7 @@ def _description(model: DecayModel, history: History) -> dict[str, Any]:
         "rates": model.rates,
         "regulars": model.regulars,
         "clock": grids.clock_of(history, model.clock),
+        "calendar": None if model.calendar is None else asdict(model.calendar.known_at(history.at)),
         "priors": {name: asdict(prior) for name, prior in model.priors_in_force().items()},
         "activity": history.activity,
         "session_gap": history.session_gap,

@@ -27,29 +27,40 @@ Springer. https://doi.org/10.1007/978-1-4612-4348-9 (compensators, section II.4)
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 
 from bayesdecay.data.block import Block
+from bayesdecay.data.calendar import Calendar
 from bayesdecay.data.history import History
+from bayesdecay.errors import DataError
 from bayesdecay.model.grid import DAYS, weighed
 from bayesdecay.model.population import Population
 from bayesdecay.model.power import add_days, add_integral, aged
 from bayesdecay.model.vector_math import exp, log
 
-__all__ = ["Pace", "pace_of", "period_length"]
+__all__ = ["MORE_THAN_A_YEAR", "Pace", "pace_of", "period_length"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 _WEEK = 7.0
 # Below this many weeks a log is cut into days, above that many into four weeks: enough periods to tell a lasting change
-# from one that passes, and no more.
-_FEW_WEEKS, _MANY_WEEKS = 8, 130
+# from one that passes, and no more. Four years of weeks tell when in the year a season begins.
+_FEW_WEEKS, _MANY_WEEKS = 8, 210
+# Weeks from which on a log shows some weeks of the year twice, and a season can be told from what passes.
+MORE_THAN_A_YEAR = 56
+# Periods whose activities are halved to see what users' posteriors make of a busy one, as parts of the log; and the
+# numbers of periods in which the response, a sum of such parts, fades to 1/e.
+_PROBED, _FADES = (0.35, 0.55, 0.75), np.array([1.0, 3.0, 10.0, 30.0, 100.0])
+# Where there are fewer, no response is looked for.
+_FEW_PERIODS = 10
 # Users looked at. A shock is the same for all of them, and chance blurs a week of 20,000 users' activities by some 3 %.
 _USERS = 20_000
 # Stretches of users and draws that are worked through, about a microsecond each.
@@ -65,12 +76,18 @@ _ROUNDING = 1e-9
 class Pace:
     """Activities by period, the last one ending at the cutoff; the first may have begun before the log did.
 
-    ``length`` of a period [days]; ``seen`` and ``expected`` (period,) [count].
+    ``length`` of a period [days]; ``seen`` and ``expected`` (period,) [count]. ``response`` (lag,), of a log of more
+    than a year: what is expected rises by this part of what a period, one, two, ... periods before, was busier for all:
+    users' posteriors take the shop's busy weeks for their own. ``day`` of the year that the cutoff is. ``known_level``:
+    factor of a day of the calendar that is as busy as users' posteriors at the cutoff expect.
     """
 
     length: float
     seen: Floats
     expected: Floats
+    response: Floats | None = None
+    day: float = 0.0
+    known_level: float = 1.0
 
 
 def period_length(longest: float) -> float:
@@ -79,22 +96,76 @@ def period_length(longest: float) -> float:
     return 1.0 if weeks < _FEW_WEEKS else _WEEK if weeks <= _MANY_WEEKS else 4 * _WEEK
 
 
-def pace_of(population: Population, history: History) -> Pace:
-    """Count what was seen and what the fit expected, period by period, of a sample of the users if they are many."""
+def pace_of(population: Population, history: History, calendar: Calendar | None = None) -> Pace:
+    """Count what was seen and what the fit expected, period by period, of a sample of the users if they are many.
+
+    What a ``calendar`` tells of the past is expected too; its mean over the log is the fit's own.
+    """
     some = _sampled(history)
     longest = max(float(block.T.max(initial=0.0)) for block in some.blocks())
     length = period_length(longest)
     periods = max(math.ceil(longest / length - _ROUNDING), 1)
-    seen, expected, few = np.zeros(periods), np.zeros(periods), _few(population, some, length)
-    for block in some.blocks():
-        design, log_weight, log_beta = few.designs(block)
-        seen += _seen(block, length, periods)
+    few = _few(population, some, length)
+    seen = np.sum([_seen(block, length, periods) for block in some.blocks()], axis=0)
+    expected = _expected_of(few, some, length, np.ones(periods))
+    response = None
+    if calendar is not None or periods * length / _WEEK >= MORE_THAN_A_YEAR:
+        response = _response(few, some, length, expected)
+    pace = Pace(length=length, seen=seen, expected=expected, response=response, day=float(history.at.day_of_year))
+    return pace if calendar is None or response is None else _knowing(pace, response, calendar, history.at)
+
+
+def _knowing(pace: Pace, response: Floats, calendar: Calendar, at: pd.Timestamp) -> Pace:
+    """Expect what a calendar tells of the past, and what users' posteriors have taken up of it."""
+    periods, length = pace.seen.size, round(pace.length)
+    first = at.normalize() - pd.Timedelta(days=periods * length - 1)
+    factor = calendar.daily(first, periods * length).reshape(periods, length).mean(axis=1)
+    mean = float(pace.expected @ factor / pace.expected.sum()) if pace.expected.any() else 1.0
+    if not mean > 0.0:
+        raise DataError("calendar: the whole log has factor 0, but there are activities in it; correct the factors")
+    # A response is to twice or half as many; to none at all it is as to a quarter.
+    change = np.log(np.maximum(factor / mean, 0.25))
+    lag = np.subtract.outer(np.arange(periods + 1), np.arange(periods))
+    taken = np.where(lag > 0, response[np.maximum(lag, 1) - 1], 0.0) @ change
+    expected = pace.expected * factor / mean * np.exp(-taken[:-1])
+    return replace(pace, expected=expected, known_level=mean * math.exp(taken[-1]))
+
+
+def _expected_of(population: Population, history: History, length: float, weight: Floats) -> Floats:
+    """Expected activities (period,), where an activity counts by the weight (period,) of its period in what follows."""
+    expected, periods = np.zeros(weight.size), weight.size
+    for block in history.blocks():
+        design, log_weight, log_beta = population.designs(block)
         beta = np.exp(np.minimum(log_beta, _MOST_LOG))
-        log_weight += few.alpha[:, None] * log_beta
-        own = (block.times, block.offsets, block.T, design, *weighed(block, few.grid.clock)[1:])
-        law = (few.alpha, few.rho, few.grid.all_rates, few.grid.forever, few.grid.clock == DAYS, few.grid.shoulder)
+        log_weight += population.alpha[:, None] * log_beta
+        grid = population.grid
+        _, counted, taken = weighed(block, grid.clock)
+        counted = counted * weight[_period(block, length, periods)]
+        own = (block.times, block.offsets, block.T, design, counted, taken)
+        law = (population.alpha, population.rho, grid.all_rates, grid.forever, grid.clock == DAYS, grid.shoulder)
         expected += _expected(*own, log_weight, beta, *law, length, periods)
-    return Pace(length=length, seen=seen, expected=expected / few.size)
+    return expected / population.size
+
+
+def _response(population: Population, history: History, length: float, expected: Floats) -> Floats:
+    """Response (lag,) of what is expected to a busier period before, from some of them at half their activities.
+
+    In the users' posteriors, that is; when they were there last stays as it was, and what it restored is no error.
+    """
+    periods, lags, found = expected.size, [], []
+    if periods < _FEW_PERIODS:
+        return np.zeros(periods)
+    for place in (periods * np.array(_PROBED)).astype(np.int64):
+        weight = np.ones(periods)
+        weight[place] = 0.5
+        half = _expected_of(population, history, length, weight)[place + 1 :]
+        some = np.flatnonzero(expected[place + 1 :] > 0.0)
+        lags.append(1 + some)
+        found.append(np.log(half[some] / expected[place + 1 :][some]) / math.log(0.5))
+    lag = np.concatenate(lags)
+    basis = np.exp(-lag[:, None] / _FADES)
+    share, _ = nnls(basis, np.concatenate(found))
+    return np.asarray(np.exp(-np.arange(1, periods + 1)[:, None] / _FADES) @ share)
 
 
 def _sampled(history: History) -> History:
@@ -112,10 +183,14 @@ def _few(population: Population, history: History, length: float) -> Population:
     return population.take(np.linspace(0, population.size - 1, count).round().astype(int))
 
 
-def _seen(block: Block, length: float, periods: int) -> Floats:
+def _period(block: Block, length: float, periods: int) -> Integers:
+    """Period of each activity."""
     before_end = np.repeat(block.T, block.n) - block.times
-    back = np.floor(before_end / length + _ROUNDING).astype(np.int64)
-    return np.bincount(periods - 1 - back, minlength=periods).astype(float)
+    return periods - 1 - np.floor(before_end / length + _ROUNDING).astype(np.int64)
+
+
+def _seen(block: Block, length: float, periods: int) -> Floats:
+    return np.bincount(_period(block, length, periods), minlength=periods).astype(float)
 
 
 _loop = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "nnan", "reassoc"})

@@ -31,8 +31,10 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from bayesdecay import names
-from bayesdecay.model.pace import Pace
+from bayesdecay.model.pace import MORE_THAN_A_YEAR, Pace
 from bayesdecay.model.prior import Prior
+from bayesdecay.model.season import Alike
+from bayesdecay.model.season_fit import Season, Weeks, fit_season
 from bayesdecay.model.shocks import SEED
 
 __all__ = ["PaceFit", "draw_shocks", "fit_pace"]
@@ -64,8 +66,8 @@ class PaceFit:
     spread: Floats
 
 
-def fit_pace(pace: Pace, priors: Mapping[str, Prior]) -> PaceFit:
-    """Weigh the grid of standard deviations by their priors and what the log shows."""
+def fit_pace(pace: Pace, priors: Mapping[str, Prior]) -> PaceFit | Season:
+    """Weigh the standard deviations by their priors and what the log shows; a season too, where it is long enough."""
     (walk, walk_prior), (week, week_prior) = (_points(priors[name]) for name in ("sigma_walk", "sigma_week"))
     walk, week = (grid.ravel() for grid in np.meshgrid(walk, week, indexing="ij"))
     some = np.flatnonzero(pace.expected > _LEAST_OF_BUSIEST * pace.expected.max(initial=0.0))
@@ -73,6 +75,9 @@ def fit_pace(pace: Pace, priors: Mapping[str, Prior]) -> PaceFit:
         nothing, weight = np.zeros(walk.size), np.outer(walk_prior, week_prior).ravel()
         return PaceFit(walk=walk, week=week, weight=weight / weight.sum(), level=nothing, spread=nothing)
     seen, expected, weeks = pace.seen[some], pace.expected[some], pace.length / _WEEK
+    if pace.response is not None and weeks * (pace.seen.size - some[0]) >= MORE_THAN_A_YEAR:
+        alike = Alike.of(pace.seen.size - 1 - some, round(weeks), expected, pace.response, day=pace.day)
+        return fit_season(Weeks(seen=seen, expected=expected, alike=alike), priors)
     unit = weeks * _centred_walk(1.0 + some.astype(np.float64), expected)
     covariance = np.square(walk)[:, None, None] * unit
     noise = np.square(week)[:, None] / weeks * np.ones(seen.size)
@@ -82,13 +87,25 @@ def fit_pace(pace: Pace, priors: Mapping[str, Prior]) -> PaceFit:
     return PaceFit(walk=walk, week=week, weight=weight / weight.sum(), level=level, spread=spread)
 
 
-def draw_shocks(found: PaceFit, sizes: tuple[int, int], rng: np.random.Generator) -> xr.Dataset:
-    """Draw standard deviations and the level at the cutoff, as many as a posterior of ``sizes`` (chain, draw) has."""
+def draw_shocks(found: PaceFit | Season, sizes: tuple[int, int], rng: np.random.Generator) -> xr.Dataset:
+    """Draw standard deviations and the level at the cutoff, as many as a posterior of ``sizes`` (chain, draw) has.
+
+    With them, where one was learned, the logarithm of the season's factor in each week of the year ahead.
+    """
+    if isinstance(found, Season):
+        flat = found.draw(sizes[0] * sizes[1], rng)
+        values = {name: value.reshape(*sizes, *value.shape[1:]) for name, value in flat.items()}
+    else:
+        values = _drawn(found, sizes, rng)
+    dims = (names.CHAIN, names.DRAW, names.WEEK_AHEAD)
+    drawn = xr.Dataset({name: (dims[: value.ndim], value) for name, value in values.items()})
+    return drawn.assign_attrs({SEED: int(rng.integers(2**31))})
+
+
+def _drawn(found: PaceFit, sizes: tuple[int, int], rng: np.random.Generator) -> dict[str, Floats]:
     cell = rng.choice(found.weight.size, size=sizes, p=found.weight)
     level = found.level[cell] + found.spread[cell] * rng.standard_normal(sizes)
-    values = {"sigma_walk": found.walk[cell], "sigma_week": found.week[cell], "log_level": level}
-    drawn = xr.Dataset({name: ((names.CHAIN, names.DRAW), value) for name, value in values.items()})
-    return drawn.assign_attrs({SEED: int(rng.integers(2**31))})
+    return {"sigma_walk": found.walk[cell], "sigma_week": found.week[cell], "log_level": level}
 
 
 def _points(prior: Prior) -> tuple[Floats, Floats]:

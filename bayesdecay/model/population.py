@@ -20,7 +20,7 @@ from bayesdecay.model import grid as grids
 from bayesdecay.model.design import Standard
 from bayesdecay.model.grid import Grid
 from bayesdecay.model.posterior import thinned
-from bayesdecay.model.shocks import SEED, SHOCKS, paths, segments, with_calendar
+from bayesdecay.model.shocks import CALENDAR_LEVEL, SEED, SHOCKS, paths, segments, with_calendar
 
 __all__ = ["REGULARS", "Population", "loglik_by_row", "total_loglik"]
 
@@ -35,7 +35,8 @@ class Population:
     ``alpha``, ``sigma``, ``kappa``, ``rho`` (sample,); ``location`` (2, sample, group): mu of log r and of log m, the
     last group being one that the fit has not seen; ``slope`` (2, sample, covariate): delta and gamma; ``regulars``
     (2, sample): their share and the shift of their log m, of no meaning where the grid has none; ``path`` (sample,
-    week): factors on everybody's intensity in the weeks after ``fitted_at``, the cutoff of the fit, if it knows any.
+    week): factors on everybody's intensity in the weeks after ``fitted_at``, the cutoff of the fit, if it knows any;
+    ``calendar``: what is known of the days to come, beside a day of factor ``calendar_level``.
     """
 
     grid: Grid
@@ -51,6 +52,8 @@ class Population:
     activity: str
     path: Floats | None = None
     fitted_at: pd.Timestamp | None = None
+    calendar: Calendar | None = None
+    calendar_level: float = 1.0
 
     @classmethod
     def of(cls, tree: xr.DataTree, *, draws: int | None = None) -> Population:
@@ -87,6 +90,8 @@ class Population:
             activity=model.get("activity", "day"),
             path=None if shocks is None else paths(thinned(shocks, size), int(shocks.attrs[SEED])),
             fitted_at=pd.Timestamp(model["at"]) if "at" in model else None,
+            calendar=Calendar(**model["calendar"]) if model.get("calendar") else None,
+            calendar_level=1.0 if shocks is None else float(shocks.attrs.get(CALENDAR_LEVEL, 1.0)),
         )
 
     @property
@@ -115,17 +120,24 @@ class Population:
     def shock(self, at: pd.Timestamp, ends: Floats, *, shocks: bool = True, calendar: Calendar | None = None) -> Floats:
         """Mean factor (sample, horizon) on everybody's intensity between successive ends [days] after a cutoff.
 
-        The paths begin at the cutoff of the fit. At a later one time has passed in which nobody has looked.
+        The paths begin at the cutoff of the fit. At a later one time has passed in which nobody has looked. A calendar
+        that is given takes the place of the fit's own.
         """
         path, since = np.ones((self.size, 1)), 0.0
         if shocks and self.path is not None and self.fitted_at is not None:
             path, since = self.path, max((at - self.fitted_at) / pd.Timedelta(days=1), 0.0)
-        if calendar is None:
+        known = self.calendar if calendar is None else calendar
+        if known is None:
             return segments(path, since, ends)
         today = at.normalize()
         passed = (at - today) / pd.Timedelta(days=1)
         length = passed + ends.max(initial=0.0)
-        return segments(with_calendar(path, since - passed, calendar, today, length), passed, ends, width=1.0)
+        daily = with_calendar(path, since - passed, known, today, length) / self.calendar_level
+        return segments(daily, passed, ends, width=1.0)
+
+    def knowing(self, calendar: Calendar | None) -> Population:
+        """Know what a calendar tells of the days to come, in place of the fit's own; nothing changes with None."""
+        return self if calendar is None else replace(self, calendar=calendar)
 
     def shoulder(self, age: Any) -> Any:
         """Shoulder [days] of what comes after an effective age; infinite where interest fades exponentially."""

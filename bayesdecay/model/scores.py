@@ -47,7 +47,9 @@ class ScoreOptions:
         Whether what all users share and nobody foresees is in the forecasts; without it intervals of totals are far too
         narrow.
     calendar : Calendar, optional
-        What is known of the days to come, as factors on everybody's interest, relative to an average day of the log.
+        What is known of the days to come, as factors on everybody's interest, relative to an average day of the log; in
+        place of the fit's own calendar. A season that the fit has learned stays: tell ``DecayModel(calendar=)`` what
+        explains some of it.
 
     Raises
     ------

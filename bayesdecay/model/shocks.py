@@ -9,7 +9,8 @@ In: draws of how restless the shop is (:mod:`bayesdecay.model.pace_fit`). Out: a
 
 and its mean over any stretch of time. The level :math:`m_0` at the cutoff is known in part; half of it has gone after
 four weeks. What comes anew stays, so that the walk is the wider the further one looks ahead: after a year by
-:math:`7 \sigma_{walk}`. All users of a draw go the same path, in whatever batch they are scored.
+:math:`7 \sigma_{walk}`. All users of a draw go the same path, in whatever batch they are scored. Of a log of more than
+a year the path has a season too (:mod:`bayesdecay.model.season`), and what is in doubt of the level stays.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesdecay.data.calendar import Calendar
+from bayesdecay.model.season import season_factors
 
-__all__ = ["SEED", "SHOCKS", "paths", "segments", "with_calendar"]
+__all__ = ["CALENDAR_LEVEL", "SEED", "SHOCKS", "paths", "segments", "with_calendar"]
 
 Floats = NDArray[np.float64]
 
-# The group of a fit's tree that the draws are kept in, and its attribute that the paths are drawn by.
-SHOCKS, SEED = "shocks", "seed"
+# The group of a fit's tree that the draws are kept in, and its attributes: what the paths are drawn by, and the factor
+# of a day of the fit's own calendar that is as busy as the users' posteriors expect.
+SHOCKS, SEED, CALENDAR_LEVEL = "shocks", "seed", "calendar_level"
 _WEEK = 7.0
 # Beyond five years the walk stands still; a forecast so far ahead rests on other assumptions.
 _MOST_WEEKS = 260
@@ -41,7 +44,8 @@ _YEAR, _MOST_DAYS = 365, 1_820
 def paths(sample: xr.Dataset, seed: int) -> Floats:
     """Factors (sample, week) on everybody's intensity in the weeks after the cutoff of the fit, one path a draw.
 
-    What is not known yet has mean one, given the standard deviations.
+    What is not known yet has mean one, given the standard deviations. Where a season was learned, its factors are in
+    the paths, and the level's doubt stays while its mean fades.
     """
     walk, week, level = (sample[name].to_numpy()[:, None] for name in ("sigma_walk", "sigma_week", "log_level"))
     steps, own = np.random.default_rng(seed).standard_normal((2, walk.size, _MOST_WEEKS))
@@ -49,7 +53,10 @@ def paths(sample: xr.Dataset, seed: int) -> Floats:
     variance = np.square(walk) * weeks + np.square(week)
     known = level * 0.5 ** (weeks / _FADING)
     path: Floats = np.exp(known + walk * np.cumsum(steps, axis=1) + week * own - variance / 2.0)
-    return path
+    if "log_season" not in sample:
+        return path
+    doubt = np.exp(sample["log_level_doubt"].to_numpy()[:, None])
+    return np.asarray(path * doubt * season_factors(sample["log_season"].to_numpy(), _MOST_WEEKS))
 
 
 def segments(path: Floats, start: float, ends: Floats, *, width: float = _WEEK) -> Floats:

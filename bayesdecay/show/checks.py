@@ -129,7 +129,8 @@ def check_forecast(
     Parameters
     ----------
     population : Population
-        The posterior, of a fit that saw nothing after the cutoff; its draws set the precision.
+        The posterior, of a fit that saw nothing after the cutoff; its draws set the precision. It has the calendar of
+        its fit; ``population.knowing(calendar)`` has another one.
     history : History
         The users as the log stood at the cutoff.
     later : Later

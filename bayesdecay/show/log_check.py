@@ -184,7 +184,8 @@ def check_log(
     origins : int, date or several dates
         How many at most, chosen so that the times forecast do not overlap; or which.
     model : DecayModel, optional
-        The model; the default one unless told.
+        The model; the default one unless told. What its calendar tells is in the forecasts of each origin, as far as it
+        was known there.
     options : CheckOptions, optional
         What counts, sampling, seed, progress.
 

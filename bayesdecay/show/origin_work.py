@@ -173,4 +173,8 @@ class Work:
         latest = {one.rule: (at, one.sentence) for at, all_of in self.lacking.items() for one in all_of}
         several = len(self.lacking) > 1
         notes = [f"{f'At {date(at)}: ' if several else ''}{sentence}" for at, sentence in latest.values()]
+        if (calendar := self.model.calendar) is not None:
+            late = sum(len(calendar.known_at(at).factors) < len(calendar.factors) for at in self.verdicts)
+            left = f"; at {plural(late, 'origin', 'origins')} some were not known yet, and left out" if late else ""
+            notes.append(f"Forecast with {plural(len(calendar.factors), 'factor', 'factors')} of the calendar{left}.")
         return (*notes, *(f"Missing at {listed(map(date, at))}: {what}." for what, at in self.missing.items()))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from bayesdecay.data.calendar import Calendar
 from bayesdecay.data.history import History
 from bayesdecay.model.decay import DecayModel
 from bayesdecay.model.decay_fit import DecayFit
@@ -121,7 +122,8 @@ def _model(fit: DecayFit) -> DecayModel:
     told = json.loads(fit.idata.attrs["model"])
     priors = {name: Prior(**prior) for name, prior in told.get("priors", {}).items()}
     kept = {name: told.get(name) for name in ("restoration", "coupling", "rates")}
-    return DecayModel(priors=priors, **kept)
+    calendar = Calendar(**told["calendar"]) if told.get("calendar") else None
+    return DecayModel(priors=priors, calendar=calendar, **kept)
 
 
 def _gain(old: Population, new: Population, users: History, rng: np.random.Generator) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from bayesdecay.decide.plan import Plan
 from bayesdecay.files import replacing
 from bayesdecay.names import HORIZON, bounds
 from bayesdecay.show.content import Digest, ReportContent
+from bayesdecay.show.foreseen import in_numbers
 from bayesdecay.show.page import laid_out
 from bayesdecay.show.sections.contact import assumption, contact_section, recommendation
 from bayesdecay.show.sections.data import data_section
@@ -60,7 +61,7 @@ def render_report(content: ReportContent) -> str:
         interest_section(content, digest),
         returning_section(content, digest),
         contact_section(content.plan),
-        held_out_section(content.check),
+        held_out_section(content.check, in_numbers(content.decay)),
         method_section(content),
         glossary_section(),
     )

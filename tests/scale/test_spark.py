@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from bayesdecay.data.calendar import Calendar
 from bayesdecay.data.events import read_events
 from bayesdecay.data.history import summarize
 from bayesdecay.data.scale.spark_history import SparkHistory
@@ -128,6 +129,15 @@ def test_tasks_that_fail_and_are_run_again_give_the_same(crowd, population, loca
     rows = crowd.frame.repartition(2).mapInArrow(failing, crowd.frame.schema)
     same_scores(score_on_spark(population, replace(crowd, frame=rows), OPTIONS), local)
     assert {path.name for path in tmp_path.iterdir()} == {"0", "1"}
+
+
+def test_seasons_and_calendars_are_forecast_there_as_here(crowd, events, population):
+    path = np.exp(0.3 * np.random.default_rng(4).standard_normal((population.size, 260)))
+    calendar = Calendar(factors={"saturday": 1.5, "2024-05-09": 0.0})
+    known = replace(population, path=path, fitted_at=crowd.at, calendar=calendar, calendar_level=1.1)
+    here = score(known, summarize(read_events(events), at=CUTOFF), OPTIONS).table
+    assert not here.equals(score(population, summarize(read_events(events), at=CUTOFF), OPTIONS).table)
+    same_scores(score_on_spark(known, crowd, OPTIONS), here)
 
 
 def test_a_fit_scores_there_and_a_stage_without_a_seed_can_be_run_again(crowd, population):

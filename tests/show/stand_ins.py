@@ -24,6 +24,7 @@ class ToldDecay:
     """A decay model whose fit all but states the truth, moved by what the history holds: any leak would show."""
 
     verdict: Verdict = made.GOOD
+    calendar: Any = None
     seen: list[History] = field(default_factory=list, repr=False)
 
     def fit(self, history: History, *, sampling: Any, random_seed: int | None, method: str = "nuts") -> DecayFit:

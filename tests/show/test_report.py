@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from bayesdecay.decide import Campaign, choose
 from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.scoring import ScoreOptions, Scores
 from bayesdecay.show.checks import check_forecast, later_activity
+from bayesdecay.show.foreseen import in_numbers
 from bayesdecay.show.report import ReportContent, render_report, write_report
 from bayesdecay.show.sections.method import method_section
 from tests.show import made
@@ -298,3 +300,26 @@ def test_the_method_tells_what_all_users_share(content):
     assert "σ_walk is 0.02 [0.02, 0.02] and σ_week 0.15 [0.15, 0.15]" in section.parts[1].text
     without = method_section(content)
     assert len(section.parts) == len(without.parts) + 1
+
+
+def test_what_is_foreseen_is_told_beside_numbers_of_all_users(content):
+    assert in_numbers(content.decay) == ""
+    tree = content.decay.idata.copy()
+    year = np.zeros((4, 50, 53))
+    year[:, :, 3], year[:, :, 10] = np.log(1.6), np.log(0.4)
+    values = {"sigma_walk": 0.02, "sigma_week": 0.15, "share_recurring": 0.7, "log_level": 0.0}
+    values |= {"log_level_doubt": 0.0}
+    shocks = xr.Dataset({name: (("chain", "draw"), np.full((4, 50), value)) for name, value in values.items()})
+    tree["shocks"] = xr.DataTree(shocks.assign(log_season=(("chain", "draw", "week_ahead"), year)).assign_attrs(seed=1))
+    factors = {"saturday": 1.2, "12-25": 0.0}
+    model = json.loads(tree.attrs["model"]) | {"at": "2024-06-28 23:59:59.999999"}
+    tree.attrs["model"] = json.dumps(model | {"calendar": {"factors": factors, "known": {}}})
+    told = replace(content, decay=DecayFit(idata=tree))
+    text = method_section(told).parts[2].text
+    assert "ordinary for some weeks on end 70\N{NO-BREAK SPACE}% comes again" in text
+    assert "the week from 20 July 2024 on (factor 1.60 [1.60, 1.60]) is expected to be the busiest" in text
+    assert "the week from 7 September 2024 on (factor 0.40 [0.40, 0.40]) the quietest" in text
+    page = render_report(told)
+    assert "and seen; forecast with the season that was learned and 2 factors of the calendar." in page
+    assert "interval; forecast with the season that was learned and 2 factors of the calendar" in page
+    assert "saturday: 1.2; 12-25: 0" in page

@@ -13,8 +13,11 @@ from bayesdecay.show.words import count, counted, date, level, marked, percent, 
 __all__ = ["calibration_figure", "held_out_section", "judged"]
 
 
-def held_out_section(check: ForecastCheck | None) -> Section:
-    """Scores, calibration and totals beside what was seen; one sentence where there was nothing to see."""
+def held_out_section(check: ForecastCheck | None, foreseen: str = "") -> Section:
+    """Scores, calibration and totals beside what was seen; one sentence where there was nothing to see.
+
+    ``foreseen``: that a season and a calendar are in the total, to follow on a sentence.
+    """
     title = "How well such statements did"
     if check is None:
         text = "No held-out check was made: nothing in the log was left to compare the statements with."
@@ -32,7 +35,7 @@ def held_out_section(check: ForecastCheck | None) -> Section:
             scores_table(check.table.reset_index()),
             honesty_table(check.table.reset_index(), check.ci_prob),
             calibration_figure(check.calibration, ci_prob=check.ci_prob),
-            _total(check),
+            _total(check, foreseen),
             _by_history(check),
             _windows(check),
         ),
@@ -58,7 +61,7 @@ def calibration_figure(bins: pd.DataFrame, *, ci_prob: float, of: str = "the use
     )
 
 
-def _total(check: ForecastCheck) -> FigureView:
+def _total(check: ForecastCheck, foreseen: str) -> FigureView:
     last = check.total.iloc[-1]
     told = f"{counted(last['predicted'], last['predicted_lower'], last['predicted_upper'])} predicted"
     return drawn(
@@ -66,7 +69,8 @@ def _total(check: ForecastCheck) -> FigureView:
         name="total",
         half=True,
         size=(4.4, 4.0),
-        caption=f"Activities of all users since the cutoff: predicted with {level(check.ci_prob)} interval, and seen.",
+        caption=f"Activities of all users since the cutoff: predicted with {level(check.ci_prob)} interval, and seen"
+        f"{foreseen}.",
         alt=f"After {span(last['to'])} {told}, {count(last['seen'])} seen.",
     )
 

@@ -12,6 +12,7 @@ import pandas as pd
 from bayesdecay.model.prior import Prior, priors_table
 from bayesdecay.model.shocks import SHOCKS
 from bayesdecay.show.content import ReportContent
+from bayesdecay.show.foreseen import calendar_of, season_told
 from bayesdecay.show.views import Listing, Section, TableView, Text, pairs, tabulated
 from bayesdecay.show.words import count, date, interval, number, with_interval
 
@@ -29,6 +30,9 @@ _SYMBOLS = {
     "shift_regular": "ν",
     "sigma_walk": "σ_walk",
     "sigma_week": "σ_week",
+    "sigma_season": "σ_season",
+    "share_recurring": "ρ_season",
+    "sigma_holiday": "σ_holiday",
 }
 _MODEL = (
     "At time t after the first activity a user's interest is I(t) = {law}, where V(t) = t − ρ · L(t) is the time that"
@@ -111,7 +115,8 @@ def _shocks(content: ReportContent) -> tuple[Text, ...]:
         draws = tree[SHOCKS][name]
         return with_interval(float(draws.mean()), *(float(draws.quantile(q)) for q in (tail, 1 - tail)))
 
-    return (Text(text=_SHOCKS.format(walk=told("sigma_walk"), week=told("sigma_week"))),)
+    text = _SHOCKS.format(walk=told("sigma_walk"), week=told("sigma_week"))
+    return tuple(Text(text=one) for one in (text, season_told(content.decay, content.scores.ci_prob)) if one)
 
 
 def _settings(content: ReportContent) -> dict[str, Any]:
@@ -125,11 +130,18 @@ def _settings(content: ReportContent) -> dict[str, Any]:
         "users that the decay model was fitted to": count(model["users"]) if "users" in model else None,
         "restoration fixed at": model.get("restoration"),
         "coupling fixed at": model.get("coupling"),
+        "calendar": _calendar(content),
         "seed of the report's own draws": None if "random seed" in content.settings else content.random_seed,
         **content.settings,
         "versions": ", ".join(_versions(content)),
     }
     return {name: value for name, value in facts.items() if value not in (None, "")}
+
+
+def _calendar(content: ReportContent) -> str | None:
+    """The factors that the fit was told, each with its days."""
+    known = calendar_of(content.decay)
+    return None if known is None else "; ".join(f"{when}: {factor:g}" for when, factor in known.factors.items())
 
 
 def _versions(content: ReportContent) -> list[str]:

@@ -15,6 +15,7 @@ from bayesdecay.model.returning import ReactivationFit
 from bayesdecay.show import plots, users
 from bayesdecay.show.content import Digest, ReportContent
 from bayesdecay.show.feature_words import feature_named
+from bayesdecay.show.foreseen import in_numbers
 from bayesdecay.show.reasons import Reasons
 from bayesdecay.show.sections.reasons import doubt, effects_table, explanations, missing_table
 from bayesdecay.show.views import FigureView, Part, Section, TableView, Text, drawn, tabulated
@@ -60,14 +61,14 @@ def returning_section(content: ReportContent, digest: Digest) -> Section:
 
 
 def _returns_table(content: ReportContent, digest: Digest) -> TableView:
-    table, total = content.scores.table, len(content.history)
+    table, total, foreseen = content.scores.table, len(content.history), in_numbers(content.decay)
     frame = digest.returns.assign(
         activities=[table[names.per_horizon(names.ACTIVITIES, label)].to_numpy().sum() for label in digest.labels]
     )
     return tabulated(
         frame,
         f"Expected returns of all {count(total)} users after {date(content.history.at)}, with the "
-        f"{level(content.scores.ci_prob)} interval",
+        f"{level(content.scores.ci_prob)} interval{foreseen}",
         {
             "Within": lambda row: window(digest.labels[row[names.HORIZON]]),
             "Users active at least once": lambda row: counted(row["users"], row["users_lower"], row["users_upper"]),
