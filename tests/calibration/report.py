@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,7 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bayesdecay.show.style import ACCENT, BAND, INK, QUIET, STYLE, styled
-from tests.calibration.judged import Judged, coverage_table, independent_pits, judged, least_p_value
+from tests.calibration.judged import (
+    Judged,
+    coverage_table,
+    independent_pits,
+    judged,
+    least_p_value,
+    pooled_coverage,
+)
 from tests.calibration.study import LEVELS, Study, read_records
 
 __all__ = ["plot_ranks", "write_report"]
@@ -48,14 +55,22 @@ missing features: nobody has calibrated them yet."""
 
 def write_report(studies: Sequence[Study], folder: Path) -> Path:
     """Write the report beside the folder of the replicates, and the pictures into it."""
-    parts = [_HEAD]
-    for study in studies:
-        found = judged(read_records(folder / f"{study.name}.jsonl"))
-        if found.converged.size > 1:
-            parts.append(_section(study, found, folder))
+    found = {study: judged(read_records(study, folder)) for study in studies}
+    found = {study: one for study, one in found.items() if one.converged.size > 1}
+    parts = [_HEAD, _overview(found), *(_section(study, one, folder) for study, one in found.items())]
     path = folder.with_suffix(".md")
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return path
+
+
+def _overview(found: Mapping[Study, Judged]) -> str:
+    """All studies in one table: what 90 % intervals of all quantities together hold."""
+    lines = ["| study | replicates | parameters and averages | single users |", "|---|---:|---:|---:|"]
+    for study, one in found.items():
+        shares = [pooled_coverage(one, of_users=of_users) for of_users in (False, True)]
+        cells = [f"{share['90%']:.3f} ({share['90% se']:.3f})" if share["quantities"] else "" for share in shares]
+        lines.append(f"| {study.title} | {one.converged.size} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _section(study: Study, found: Judged, folder: Path) -> str:
