@@ -40,7 +40,9 @@ log). The columns say which share of the truths the equal-tailed intervals of 50
 error in brackets; users of one log are not independent, and the error counts logs. `p` is the p-value of the ranks'
 uniformity (the pointwise order test of ArviZ on one value a log); of so many rows a few are small by chance, so below
 each table stands the least one times the number of rows. To see an error of 2 % in a coverage of 90 % takes an error of
-0.01: 900 replicates of a population's parameter, fewer of users.
+0.01: 900 replicates of one parameter, some 150 of six parameters together, fewer of users. The first table tells all
+quantities of a study together: an error that most of them have is seen there first, one that a single parameter has is
+not.
 
 **How to read the pictures.** On the left a line a quantity: the share of ranks below x, less x, 0 if all is well. The
 band holds a whole line with 95 % probability if the ranks are uniform, so that of twenty lines one leaves it by chance;
@@ -48,9 +50,17 @@ those that leave it have a name. A hill and then a valley mean intervals that ar
 a hill alone means truths lower than said, a valley higher. On the right the shares of the table, with two standard
 errors.
 
+**What is judged.** `fit` as it is called, with its search for the mode, its coordinates, its sampler or its weighted
+proposals and its verdict; scores and forecasts as users get them. Different from a user's call: the number of rates is
+told (72), there are two chains instead of four, the density and the change of coordinates are compiled by numba once for
+all replicates of a study (`tests/calibration/compiled.py`), where a fit compiles its own in C, and where no shock is
+simulated the forecasts are told so. Ranks are among 100 of the 1,000 draws of two chains, next to independent; intervals
+are of all draws, or of the 200 that a user's scores rest on. A study whose design changes counts its replicates anew:
+each line in `reports/calibration/` has the number of its design, and lines of another one are not read.
+
 **Not here.** Event kinds: no posterior of theirs is handed out (kinds are chosen before the fit, `summarize(kinds=)`).
-Covariates of the decay model, the joint form of interest, embeddings, horseshoe and brackets of the reactivation model,
-missing features: nobody has calibrated them yet."""
+The joint form of interest (two variables a user, compiled anew for each log: a minute a replicate), embeddings,
+horseshoe and brackets of the reactivation model, missing features, the law of days: nobody has calibrated them yet."""
 
 
 def write_report(studies: Sequence[Study], folder: Path) -> Path:
