@@ -11,6 +11,7 @@ import pandas as pd
 from bayesdecay.decide import columns as words
 from bayesdecay.decide.assignment import Limits
 from bayesdecay.decide.stakes import Stakes, each
+from bayesdecay.model.intervals import interval_ends
 from bayesdecay.names import P_REACTIVATION, USER, bounds
 
 __all__ = ["CONTROL", "Standing", "candidates_table"]
@@ -65,7 +66,7 @@ def _judged(stakes: Stakes, offer: np.ndarray, ci_prob: float) -> dict[str, np.n
     """Expected values and intervals of each user's own offer."""
     names = [P_REACTIVATION, *bounds(P_REACTIVATION), words.PROFIT, *bounds(words.PROFIT), words.P_PROFIT, words.UPLIFT]
     columns = {name: np.empty(stakes.users) for name in names}
-    tails = np.array([(1 - ci_prob) / 2, (1 + ci_prob) / 2])
+    tails = ((1 - ci_prob) / 2, (1 + ci_prob) / 2)
 
     def one(rows: np.ndarray, place: int) -> None:
         without, under = stakes.prospects.draws(rows, [place])
@@ -75,23 +76,12 @@ def _judged(stakes: Stakes, offer: np.ndarray, ci_prob: float) -> dict[str, np.n
         columns[words.P_PROFIT][rows] = (money > 0).mean(axis=0)
         for name, draws in ((P_REACTIVATION, without), (words.PROFIT, money.astype(without.dtype))):
             columns[name][rows] = draws.mean(axis=0)
-            for bound, ends in zip(bounds(name), _quantiles(draws, tails), strict=True):
+            for bound, ends in zip(bounds(name), interval_ends(draws, tails, axis=0), strict=True):
                 columns[bound][rows] = ends
 
     for place in range(stakes.cost.shape[1]):
         each(lambda rows, a=place: one(rows, a), stakes.split(np.flatnonzero(offer == place)))  # type: ignore[misc]
     return columns
-
-
-def _quantiles(draws: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Quantiles over the samples, [share, row]; np.quantile is three times slower on many short columns."""
-    samples = draws.shape[0]
-    position = shares * (samples - 1)
-    below = np.floor(position).astype(int)
-    above = np.minimum(below + 1, samples - 1)
-    ordered = np.partition(np.ascontiguousarray(draws.T), np.unique([*below, *above]), axis=1)
-    low, high = ordered[:, below].astype(float), ordered[:, above].astype(float)
-    return (low + (high - low) * (position - below)).T
 
 
 def _reasons(

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from bayesdecay.decide.written import named_numbers
+from bayesdecay.model.intervals import interval_ends
 
 __all__ = ["Risk", "check_share", "cvar", "interval", "p_loss", "weight_bounds", "worst_weights"]
 
@@ -178,7 +179,7 @@ def p_loss(profit: Any) -> float:
 def interval(profit: Any, ci_prob: float = 0.9) -> tuple[float, float]:
     """Equal-tailed interval that holds ``ci_prob`` of the draws."""
     tail = (1 - check_share(ci_prob, "ci_prob")) / 2
-    lower, upper = np.quantile(_checked(profit), [tail, 1 - tail])
+    lower, upper = interval_ends(_checked(profit), (tail, 1 - tail))
     return float(lower), float(upper)
 
 

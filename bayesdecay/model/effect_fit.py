@@ -23,6 +23,7 @@ from bayesdecay.errors import unknown_name
 from bayesdecay.model.coefficients import Coefficients
 from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.effect_draws import EffectDraws
+from bayesdecay.model.intervals import interval_ends
 from bayesdecay.model.posterior import Verdict, summary_table, verdict_of, write_tree
 from bayesdecay.model.terms import Terms
 from bayesdecay.model.treated import Treatment
@@ -294,5 +295,5 @@ def _effect_rows(ids: NDArray[Any], values: Floats, arms: tuple[str, ...], told:
 
 def _with_bounds(name: str, draws: Floats, told: DrawOptions) -> dict[str, Floats]:
     """Mean and interval over the first axis of draws."""
-    lower, upper = np.quantile(draws, told.tails, axis=0)
+    lower, upper = interval_ends(draws, told.tails, axis=0)
     return dict(zip((name, *names.bounds(name)), (draws.mean(axis=0), lower, upper), strict=True))

@@ -24,6 +24,7 @@ from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.errors import unknown_name
 from bayesdecay.model.coefficients import Coefficients
 from bayesdecay.model.decay_fit import DecayFit
+from bayesdecay.model.intervals import interval_ends
 from bayesdecay.model.latent_interest import log_interest_draws, log_mean
 from bayesdecay.model.posterior import Verdict, summary_table, verdict_of, write_tree
 from bayesdecay.model.scores import Scores
@@ -268,7 +269,7 @@ def score_reactivation(p: xr.DataArray, *, ci_prob: float = 0.9) -> Scores:
     """Mean and credible interval of each user's P(reactivation), from its draws (sample, user)."""
     name = names.per_horizon(names.P_REACTIVATION, p.attrs["horizon"])
     draws = p.transpose(names.SAMPLE, names.USER).to_numpy()
-    lower, upper = np.quantile(draws, [(1 - ci_prob) / 2, (1 + ci_prob) / 2], axis=0)
+    lower, upper = interval_ends(draws, ((1 - ci_prob) / 2, (1 + ci_prob) / 2), axis=0)
     values = (draws.mean(axis=0), lower, upper)
     columns = dict(zip((name, *names.bounds(name)), values, strict=True))
     return Scores(table=pa.table({names.USER: pa.array(p[names.USER].to_numpy()), **columns}), ci_prob=ci_prob)

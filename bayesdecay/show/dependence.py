@@ -24,6 +24,7 @@ from bayesdecay import names
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.errors import unknown_name
 from bayesdecay.model.decay_fit import DecayFit
+from bayesdecay.model.intervals import interval_ends
 from bayesdecay.model.returning import ReactivationFit
 from bayesdecay.model.terms import Design, Terms
 from bayesdecay.model.uncertainty import DrawOptions
@@ -88,7 +89,7 @@ def average_marginal_effects(
         for step in _steps(scene, feature):
             before = own if step.before is scene.design else scene.p(step.before)
             change = (scene.p(step.after) - before)[known].mean(axis=0)
-            lower, upper = np.quantile(change, told.tails)
+            lower, upper = interval_ends(change, told.tails)
             rows.append((feature, step.step, step.size, step.unit, change.mean(), lower, upper))
     table = pd.DataFrame(rows, columns=["feature", "step", "size", "unit", CHANGE, *names.bounds(CHANGE)])
     table.attrs |= {names.CI_PROB: told.ci_prob, names.HORIZON: fit.horizon}
@@ -135,7 +136,7 @@ def partial_dependence(
     scene = _scene(fit, snapshots, decay, told)
     grid = _grid(scene, feature) if values is None else list(values)
     means = np.stack([scene.p(_at(scene, feature, value)).mean(axis=0) for value in grid])
-    lower, upper = np.quantile(means, told.tails, axis=1)
+    lower, upper = interval_ends(means, told.tails)
     columns = dict(zip(("p", *names.bounds("p")), (means.mean(axis=1), lower, upper), strict=True))
     table = pd.DataFrame({VALUE: grid, **columns})
     table.attrs |= {"feature": feature, names.CI_PROB: told.ci_prob, names.HORIZON: fit.horizon}

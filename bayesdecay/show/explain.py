@@ -24,6 +24,7 @@ from bayesdecay.data.ids import positions
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.model.coefficients import BASELINE
 from bayesdecay.model.decay_fit import DecayFit
+from bayesdecay.model.intervals import interval_ends
 from bayesdecay.model.returning import PART, ReactivationFit
 from bayesdecay.model.uncertainty import DrawOptions
 from bayesdecay.show.part_words import Part, PartWords, parts_of
@@ -219,7 +220,7 @@ def _table(wanted: Snapshots, found: list[Part], said: PartWords, told: DrawOpti
     """Rows of all users, the baseline first, then by size."""
     mean, ends = (
         of(np.stack([part.draws for part in found]))
-        for of in (lambda x: x.mean(axis=2), lambda x: np.quantile(x, told.tails, axis=2))
+        for of in (lambda x: x.mean(axis=2), lambda x: interval_ends(x, told.tails))
     )
     rows = []
     for row, user in enumerate(wanted.table[names.USER]):
@@ -231,13 +232,13 @@ def _table(wanted: Snapshots, found: list[Part], said: PartWords, told: DrawOpti
 
 def _columns(name: str, draws: Floats, told: DrawOptions) -> dict[str, Floats]:
     """Mean and interval of draws (row, sample)."""
-    lower, upper = np.quantile(draws, told.tails, axis=1)
+    lower, upper = interval_ends(draws, told.tails)
     return dict(zip((name, *names.bounds(name)), (draws.mean(axis=1), lower, upper), strict=True))
 
 
 def _average(p: Floats, told: DrawOptions) -> tuple[float, float, float]:
     """Mean and interval of draws (sample,)."""
-    lower, upper = np.quantile(p, told.tails)
+    lower, upper = interval_ends(p, told.tails)
     return float(p.mean()), float(lower), float(upper)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bayesdecay import names
 from bayesdecay.model.coefficients import BASELINE, MISSING, group_part
+from bayesdecay.model.intervals import interval_ends
 from bayesdecay.model.terms import Terms
 from bayesdecay.show.feature_words import feature_said, interest_said
 from bayesdecay.show.scene import Scene, columns_by_label
@@ -85,7 +86,7 @@ class PartWords:
     def of(cls, scene: Scene, tails: tuple[float, float]) -> PartWords:
         """Prepare what is to be said."""
         interest = np.exp(scene.log_interest)
-        ends = np.quantile(interest, tails, axis=1)
+        ends = interval_ends(interest, tails)
         return cls(
             terms=scene.terms,
             table=scene.table,

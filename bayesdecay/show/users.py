@@ -121,7 +121,7 @@ def interest_curve(
     # Interest that faded to less than a float can hold does not tell where it came from.
     values[((interest == 0.0)[:, None] & (younger > 0)) | ~np.isfinite(values)] = np.nan
     tails = [(1 - ci_prob) / 2, (1 + ci_prob) / 2]
-    lower, upper = np.nanquantile(values, tails, axis=0)
+    lower, upper = np.nanquantile(values, tails, axis=0, method="weibull")  # as interval_ends, but of what is there
     start = pd.Timestamp(history.table[names.FIRST][0].as_py())
     columns = (names.INTEREST, *names.bounds(names.INTEREST))
     found = dict(zip(columns, (np.nanmean(values, axis=0), lower, upper), strict=True))

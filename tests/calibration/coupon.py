@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from bayesdecay.data.events import Events, read_events
@@ -20,7 +22,7 @@ from tests.calibration.study import Replicate, Study, faults_of, ranked
 
 __all__ = ["COUPON", "replicate"]
 
-USERS, ASKED, DRAWN = 2_500, 40, 400
+USERS, ASKED, DRAWN = 2_500, 100, 400
 SHOP = Population(half_life="45d", interest=0.15, restoration=0.6)
 AT, WITHIN, LAPSED = "2024-06-30", "30d", "14d"
 EFFECT_MODEL = EffectModel(formula="returned ~ interest + log1p(recency) + log1p(frequency)")
@@ -43,7 +45,7 @@ def replicate(seed: int, *, users: int = USERS, asked: int = ASKED) -> Replicate
     half = rng.random(len(experiment)) < 0.5
     learned, judged = experiment.select(half), experiment.select(~half)
     history = summarize(log, at=AT, activity="event")
-    decay = DecayModel(rates=100).fit(history, method="laplace", sampling=SAMPLING, random_seed=seed)
+    decay = DecayModel(rates=100, shoulder=math.inf).fit(history, method="laplace", sampling=SAMPLING, random_seed=seed)
     fit = EFFECT_MODEL.fit(learned, decay, sampling=SAMPLING, random_seed=seed)
     options = DrawOptions(draws=DRAWN, random_seed=seed, allow_unconverged=True)
     p = fit.draws(judged, decay, options=options).transpose("arm", "user", "sample").to_numpy()
@@ -51,7 +53,9 @@ def replicate(seed: int, *, users: int = USERS, asked: int = ASKED) -> Replicate
     without, under = (own[name].to_numpy() for name in ("p_return_without", "p_return_with"))
     some = rng.choice(len(judged), min(asked, len(judged)), replace=False)
     (known,) = judged.snapshots.histories.values()
-    by_decay = user_draws(decay.population(DRAWN, allow_unconverged=True), known, ScoreOptions(horizons=[WITHIN]))
+    # The pace of the shop is even, and told to be.
+    even = ScoreOptions(horizons=[WITHIN], random_seed=seed, shocks=False)
+    by_decay = user_draws(decay.population(DRAWN, allow_unconverged=True), known, even)
     found = {
         "average effect on P(return)": ranked((under - without).mean(), (p[1] - p[0]).mean(axis=0), rng),
         "user: P(return) if left alone": ranked(without[some], p[0][some], rng),
@@ -84,4 +88,5 @@ COUPON = Study(
         "asked about."
     ),
     replicate=replicate,
+    design=2,
 )

@@ -100,4 +100,5 @@ EFFECTS = Study(
         "about. Two chains of 500 draws."
     ),
     replicate=_replicate,
+    design=2,
 )

@@ -17,8 +17,8 @@ from tests.calibration.study import Replicate, Study, faults_of, prior_draw, ran
 __all__ = ["GROUPS"]
 
 NAMES = tuple("abcdef")
-USERS, ASKED = 150, 8
-GROUPED = DecayModel(priors=MODEL.priors, rates=MODEL.rates)
+USERS, ASKED = 128, 48
+GROUPED = DecayModel(priors=MODEL.priors, rates=MODEL.rates, shoulder=MODEL.shoulder)
 SAMPLING = Sampling(draws=500, chains=2, cores=1, progress=False)
 QUANTITIES = ("log_rate", "log_interest")
 
@@ -64,4 +64,5 @@ GROUPS = Study(
         "shown to the fit. Two chains of 500 draws."
     ),
     replicate=_replicate,
+    design=2,
 )

@@ -16,13 +16,17 @@ from numpy.typing import NDArray
 
 from tests.calibration.study import LEVELS
 
-__all__ = ["Judged", "coverage_table", "independent_pits", "judged", "least_p_value"]
+__all__ = ["Judged", "coverage_table", "independent_pits", "judged", "least_p_value", "pooled_coverage"]
 
 Floats = NDArray[np.float64]
 
 # Ranks are taken among 100 to 200 draws. A count above all 200 of them has a rank of exactly 1, which a test of order
 # statistics takes for impossible.
 _FINEST = 0.0025
+# What the names of single users' quantities have in them.
+_OF_USER = "user: "
+# With what begin the names of what is shown for comparison, and is known to be wrong.
+_BESIDE = "("
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,27 @@ def coverage_table(found: Judged, *, converged_only: bool = False) -> pd.DataFra
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index.name = "quantity"
     return table
+
+
+def pooled_coverage(found: Judged, *, of_users: bool) -> pd.Series:
+    """Share of all truths together that each interval holds, of single users or of all else.
+
+    A coverage of 90 % that is off for most quantities alike is seen here with fewer replicates than in any one of them.
+    Each quantity counts as much as any other, and a replicate counts once.
+
+    Returns
+    -------
+    pandas.Series
+        By level, ``50%`` and ``50% se``, and ``quantities``, their number: 0 if there are none.
+    """
+    names = [name for name in found.inside if (_OF_USER in name) == of_users and not name.startswith(_BESIDE)]
+    own: dict[str, Any] = {"quantities": len(names)}
+    if names:
+        shares = np.array([[part.mean(axis=0) for part in found.inside[name]] for name in names]).mean(axis=0)
+        for place, level in enumerate(LEVELS):
+            own[f"{level:.0%}"] = shares[:, place].mean()
+            own[f"{level:.0%} se"] = shares[:, place].std(ddof=1) / np.sqrt(len(shares))
+    return pd.Series(own)
 
 
 def independent_pits(found: Judged, name: str) -> Floats:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
-from bayesdecay.curves import EXPONENTIAL
 from bayesdecay.data.events import read_events
 from bayesdecay.data.history import summarize
 from bayesdecay.data.kinds import KindCounts, count_kinds
@@ -41,8 +38,6 @@ SHARES = KindModel(
         "concentration": Prior(distribution="LogNormal", parameters={"mu": np.log(4.0), "sigma": 0.7}),
     }
 )
-# Told the law that the logs are drawn from.
-FADING = replace(MODEL, shoulder=EXPONENTIAL)
 USERS, ASKED = 150, 8
 
 
@@ -56,7 +51,7 @@ def replicate(seed: int, *, method: str = "nuts", users: int = USERS) -> Replica
     drawn = simulate(users, population=shop, acquired_within="60d", observed=SEEN + AFTER, random_seed=rng)
     log = read_events(drawn.events, kind="kind", kinds=NAMES)
     counts = _counted(log, drawn)
-    decay = FADING.fit(counts.history, method=method, sampling=SAMPLING, random_seed=seed)
+    decay = MODEL.fit(counts.history, method=method, sampling=SAMPLING, random_seed=seed)
     fit = SHARES.fit(counts, sampling=Sampling(chains=2, cores=1, progress=False), random_seed=seed)
     found = ranked_parameters(fit.idata["posterior"].to_dataset(), kinds, rng)
     asked = counts.select(np.sort(rng.choice(counts.history.table["user"].to_numpy(), ASKED, replace=False)))

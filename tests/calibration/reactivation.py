@@ -23,7 +23,7 @@ from tests.calibration.study import Replicate, Study, faults_of, normal, prior_d
 
 __all__ = ["REACTIVATION", "interest_of_rows"]
 
-USERS, ASKED = 300, 12
+USERS, ASKED = 256, 64
 RETURNING = ReactivationModel(
     formula="returned ~ interest + log1p(recency) + visits",
     priors={"intercept": normal(-0.5, 1.0)},
@@ -113,4 +113,5 @@ REACTIVATION = Study(
         "Two chains of 500 draws."
     ),
     replicate=_replicate,
+    design=3,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,7 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bayesdecay.show.style import ACCENT, BAND, INK, QUIET, STYLE, styled
-from tests.calibration.judged import Judged, coverage_table, independent_pits, judged, least_p_value
+from tests.calibration.judged import (
+    Judged,
+    coverage_table,
+    independent_pits,
+    judged,
+    least_p_value,
+    pooled_coverage,
+)
 from tests.calibration.study import LEVELS, Study, read_records
 
 __all__ = ["plot_ranks", "write_report"]
@@ -33,7 +40,9 @@ log). The columns say which share of the truths the equal-tailed intervals of 50
 error in brackets; users of one log are not independent, and the error counts logs. `p` is the p-value of the ranks'
 uniformity (the pointwise order test of ArviZ on one value a log); of so many rows a few are small by chance, so below
 each table stands the least one times the number of rows. To see an error of 2 % in a coverage of 90 % takes an error of
-0.01: 900 replicates of a population's parameter, fewer of users.
+0.01: 900 replicates of one parameter, some 150 of six parameters together, fewer of users. The first table tells all
+quantities of a study together: an error that most of them have is seen there first, one that a single parameter has is
+not.
 
 **How to read the pictures.** On the left a line a quantity: the share of ranks below x, less x, 0 if all is well. The
 band holds a whole line with 95 % probability if the ranks are uniform, so that of twenty lines one leaves it by chance;
@@ -41,20 +50,37 @@ those that leave it have a name. A hill and then a valley mean intervals that ar
 a hill alone means truths lower than said, a valley higher. On the right the shares of the table, with two standard
 errors.
 
-**Not here.** Covariates of the decay model, groups of the kinds of activities, the joint form of interest, embeddings,
-horseshoe and brackets of the reactivation model, missing features: nobody has calibrated them yet."""
+**What is judged.** `fit` as it is called, with its search for the mode, its coordinates, its sampler or its weighted
+proposals and its verdict; scores and forecasts as users get them. Different from a user's call: the number of rates (72)
+and the law, the exponential one, are told, there are two chains instead of four, the density and the change of
+coordinates are compiled by numba once for all replicates of a study (`tests/calibration/compiled.py`), where a fit
+compiles its own in C, and where no shock is simulated the forecasts are told so. Ranks are among 100 of the 1,000 draws
+of two chains, next to independent; intervals are of all draws, or of the 200 that a user's scores rest on. A study whose design changes counts its replicates anew:
+each line in `reports/calibration/` has the number of its design, and lines of another one are not read.
+
+**Not here.** Groups of the kinds of activities, the power law. The joint form of interest (two variables a user,
+compiled anew for each log: a minute a replicate), embeddings,
+horseshoe and brackets of the reactivation model, missing features, the law of days: nobody has calibrated them yet."""
 
 
 def write_report(studies: Sequence[Study], folder: Path) -> Path:
     """Write the report beside the folder of the replicates, and the pictures into it."""
-    parts = [_HEAD]
-    for study in studies:
-        found = judged(read_records(folder / f"{study.name}.jsonl"))
-        if found.converged.size > 1:
-            parts.append(_section(study, found, folder))
+    found = {study: judged(read_records(study, folder)) for study in studies}
+    found = {study: one for study, one in found.items() if one.converged.size > 1}
+    parts = [_HEAD, _overview(found), *(_section(study, one, folder) for study, one in found.items())]
     path = folder.with_suffix(".md")
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return path
+
+
+def _overview(found: Mapping[Study, Judged]) -> str:
+    """All studies in one table: what 90 % intervals of all quantities together hold."""
+    lines = ["| study | replicates | parameters and averages | single users |", "|---|---:|---:|---:|"]
+    for study, one in found.items():
+        shares = [pooled_coverage(one, of_users=of_users) for of_users in (False, True)]
+        cells = [f"{share['90%']:.3f} ({share['90% se']:.3f})" if share["quantities"] else "" for share in shares]
+        lines.append(f"| {study.title} | {one.converged.size} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _section(study: Study, found: Judged, folder: Path) -> str:

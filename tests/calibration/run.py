@@ -12,20 +12,26 @@ import sys
 import time
 from pathlib import Path
 
+from tests.calibration.compiled import compiled_once
 from tests.calibration.coupon import COUPON
+from tests.calibration.covariates import COVARIATES
 from tests.calibration.decay import DECAY
 from tests.calibration.effects import EFFECTS
 from tests.calibration.groups import GROUPS
 from tests.calibration.kinds import KINDS
+from tests.calibration.pace import PACE
 from tests.calibration.reactivation import REACTIVATION
+from tests.calibration.regulars import REGULARS
 from tests.calibration.report import write_report
-from tests.calibration.study import Study, extend, read_records
+from tests.calibration.study import extend, read_records
 
 __all__ = ["STUDIES", "main"]
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "reports" / "calibration"
-STUDIES = {study.name: study for study in (DECAY, GROUPS, KINDS, REACTIVATION, EFFECTS, COUPON)}
+STUDIES = {
+    study.name: study for study in (DECAY, COVARIATES, REGULARS, GROUPS, PACE, KINDS, REACTIVATION, EFFECTS, COUPON)
+}
 
 
 def main() -> int:
@@ -38,21 +44,17 @@ def main() -> int:
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     until = time.time() + 60 * asked.minutes
-    while (study := _shortest([STUDIES[name] for name in asked.only], asked.folder, asked.replicates)) is not None:
-        if time.time() > until:
-            break
-        record = extend(study, asked.folder)
-        told = record.get("refused") or "; ".join(record["faults"]) or "converged"
-        print(f"{study.name} {record['seed']}: {record['cpu']} s, {told}", file=sys.stderr, flush=True)
+    with compiled_once() as compiled:
+        made = {name: sum(1 for _ in read_records(STUDIES[name], asked.folder)) for name in asked.only}
+        while time.time() < until and min(made.values()) < asked.replicates:
+            study = STUDIES[min(made, key=made.__getitem__)]
+            compiled.begin()
+            record = extend(study, asked.folder)
+            made[study.name] += 1
+            told = record.get("refused") or "; ".join(record["faults"]) or "converged"
+            print(f"{study.name} {record['seed']}: {record['cpu']} s, {told}", file=sys.stderr, flush=True)
     write_report(list(STUDIES.values()), asked.folder)
     return 0
-
-
-def _shortest(studies: list[Study], folder: Path, wanted: int) -> Study | None:
-    """The study with the fewest replicates; None if each has as many as are wanted."""
-    made = {study.name: sum(1 for _ in read_records(folder / f"{study.name}.jsonl")) for study in studies}
-    least = min(studies, key=lambda study: made[study.name])
-    return least if made[least.name] < wanted else None
 
 
 if __name__ == "__main__":

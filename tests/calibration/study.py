@@ -31,6 +31,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesdecay.errors import DataError
+from bayesdecay.model.intervals import interval_ends
 from bayesdecay.model.posterior import Verdict
 from bayesdecay.model.prior import Prior
 
@@ -80,12 +81,14 @@ class Study:
     """A posterior to be judged.
 
     ``about`` says in a few sentences of what the truth is drawn, and how the fit is made; ``replicate`` does it once.
+    ``design`` is raised with every change of what is drawn, fitted or judged: replicates of another one do not count.
     """
 
     name: str
     title: str
     about: str
     replicate: Callable[[int], Replicate]
+    design: int = 1
 
 
 def normal(mu: float, sigma: float) -> Prior:
@@ -109,8 +112,7 @@ def ranked(truth: Any, draws: Any, rng: np.random.Generator) -> Ranked:
     kept = draws[:, np.linspace(0, draws.shape[1] - 1, min(_RANKED, draws.shape[1])).round().astype(int)]
     below, equal = (kept < truth[:, None]).sum(axis=1), (kept == truth[:, None]).sum(axis=1)
     pit = (below + rng.random(truth.size) * (equal + 1)) / (kept.shape[1] + 1)
-    tails = np.array([[(1 - level) / 2, (1 + level) / 2] for level in LEVELS])
-    low, high = np.quantile(draws, tails.T, axis=1)
+    low, high = (interval_ends(draws, tuple((1 + side * level) / 2 for level in LEVELS)) for side in (-1, 1))
     return Ranked(pit=pit, inside=((low <= truth) & (truth <= high)).T)
 
 
@@ -144,7 +146,7 @@ def record_of(study: Study, seed: int) -> dict[str, Any]:
     alone, so that leaving it out does no harm to the others.
     """
     began = time.process_time()
-    record: dict[str, Any] = {"seed": seed}
+    record: dict[str, Any] = {"seed": seed, "design": study.design}
     try:
         made = study.replicate(seed)
     except DataError as error:
@@ -157,7 +159,7 @@ def record_of(study: Study, seed: int) -> dict[str, Any]:
 def extend(study: Study, folder: Path) -> dict[str, Any]:
     """Make the next replicate of a study and add it to its file; a line that was cut off stays alone."""
     path = folder / f"{study.name}.jsonl"
-    record = record_of(study, 1 + max((known["seed"] for known in read_records(path)), default=0))
+    record = record_of(study, 1 + max((known["seed"] for known in read_records(study, folder)), default=0))
     line = json.dumps(record, separators=(",", ":"))
     with path.open("a+b") as file:
         if file.seek(0, 2):
@@ -167,14 +169,15 @@ def extend(study: Study, folder: Path) -> dict[str, Any]:
     return record
 
 
-def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """Read the replicates of a study; a line that was cut off when the study was stopped is left out."""
+def read_records(study: Study, folder: Path) -> Iterator[dict[str, Any]]:
+    """Read the replicates of a study's design; a line that was cut off when the study was stopped is left out."""
+    path = folder / f"{study.name}.jsonl"
     if not path.is_file():
         return
     with path.open(encoding="utf-8") as file:
         for line in file:
-            if line.endswith("}\n"):
-                yield json.loads(line)
+            if line.endswith("}\n") and (record := json.loads(line)).get("design", 1) == study.design:
+                yield record
 
 
 def _plain(found: Ranked) -> dict[str, Any]:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
 import pytest
+from pytensor.compile.maker import function as pytensor_function
 
 from bayesdecay.errors import DataError
+from bayesdecay.model.density import Density
+from bayesdecay.model.whitening import Whitening
+from tests.calibration.compiled import compiled_once
 from tests.calibration.coupon import replicate as coupon_replicate
 from tests.calibration.decay import replicate as decay_replicate
-from tests.calibration.judged import Judged, coverage_table, judged
+from tests.calibration.judged import Judged, coverage_table, judged, pooled_coverage
 from tests.calibration.report import write_report
 from tests.calibration.study import LEVELS, Replicate, Study, extend, ranked, ranked_counts, read_records, record_of
 
 REPLICATES = 400
 SEEN = 5
+WHITENED = Whitening.whitened
 
 
 def conjugate(*, shift: float = 0.0, stretch: float = 1.0) -> Callable[[int], Replicate]:
@@ -105,13 +113,70 @@ def test_a_study_goes_on_where_it_was_stopped(tmp_path):
     assert extend(study, tmp_path)["seed"] == 1
     with (tmp_path / "toy.jsonl").open("a") as file:
         file.write('{"seed":2,"fau')  # stopped while it wrote
-    assert [record["seed"] for record in read_records(tmp_path / "toy.jsonl")] == [1]
+    assert [record["seed"] for record in read_records(study, tmp_path)] == [1]
     assert extend(study, tmp_path)["refused"] == "nobody returned"
     assert extend(study, tmp_path)["seed"] == 3
-    found = judged(read_records(tmp_path / "toy.jsonl"))
+    found = judged(read_records(study, tmp_path))
     assert (found.refused, found.converged.size) == (1, 2)
     again = json.loads((tmp_path / "toy.jsonl").read_text().splitlines()[0])
     assert again["found"]["mean"]["pit"] == [round(p, 4) for p in conjugate()(1).quantities["mean"].pit]
+
+
+def test_replicates_of_another_design_do_not_count(tmp_path):
+    before = toy(conjugate(shift=3.0))
+    extend(before, tmp_path)
+    study = replace(toy(conjugate()), design=2)
+    assert list(read_records(study, tmp_path)) == []
+    for _ in range(2):
+        extend(study, tmp_path)
+    assert [record["seed"] for record in read_records(study, tmp_path)] == [1, 2]
+    assert [record["seed"] for record in read_records(before, tmp_path)] == [1]
+
+
+def test_coverage_of_all_quantities_together():
+    def inside(*shares: float) -> list[np.ndarray]:
+        return [np.arange(10)[:, None] < 10 * np.full(len(LEVELS), share) for share in shares]
+
+    found = Judged(
+        pits={},
+        inside={"mu": inside(0.8, 1.0), "user: P": inside(0.5, 0.7), "(mu, wrong)": inside(0.0, 0.0)},
+        converged=np.ones(2, bool),
+        refused=0,
+        faults={},
+    )
+    others, users = (pooled_coverage(found, of_users=of_users) for of_users in (False, True))
+    assert (others["quantities"], others["90%"], users["90%"]) == pytest.approx((1, 0.9, 0.6))
+    assert others["90% se"] == pytest.approx(0.1)
+    assert pooled_coverage(replace(found, inside={"mu": inside(0.8, 1.0)}), of_users=True).to_dict() == {
+        "quantities": 0
+    }
+
+
+def test_a_density_compiled_once_is_that_of_each_log():
+    def density_of(size: int) -> Density:
+        with pm.Model() as model:
+            mu, log_spread = pm.Flat("mu"), pm.Flat("log_spread")
+            x = np.random.default_rng(size).normal(1.0, 2.0, size)
+            pm.Potential("loglik", -0.5 * pt.mean(((x - mu) / pt.exp(log_spread)) ** 2) - log_spread)
+        return Density.of(model)
+
+    eta = np.array([0.3, -0.2])
+    with compiled_once() as compiled:
+        for size in (30, 50):
+            compiled.begin()
+            density = density_of(size)
+            whitening = Whitening.of(density, bent_by="mu")
+            value, slope = whitening.whitened(density)(eta)
+            assert [len(known) for known in compiled.made.values()] == [1, 1]  # the density and its variables
+            with pytest.MonkeyPatch.context() as usual:
+                usual.setattr("bayesdecay.model.density.function", pytensor_function)
+                usual.setattr(Whitening, "whitened", WHITENED)
+                plain = density_of(size)
+                expected, gradient = whitening.whitened(plain)(eta)
+            assert value == pytest.approx(expected, rel=1e-12)
+            np.testing.assert_allclose(slope, gradient, rtol=1e-9)
+            at = whitening.parameters(eta)[None, None]
+            assert density.named(at)["mu"].item() == plain.named(at)["mu"].item()
 
 
 def test_the_report_shows_each_study(tmp_path):

@@ -224,14 +224,14 @@ def test_tables_say_what_the_draws_say(shown, experiment):
     np.testing.assert_allclose(table["effect"], gained.mean("sample").to_numpy().ravel())
     np.testing.assert_allclose(table["effect"], table["treated"] - table["untreated"])
     for column, q in (("effect_lower", 0.05), ("effect_upper", 0.95)):
-        np.testing.assert_allclose(table[column], gained.quantile(q, "sample").to_numpy().ravel())
+        np.testing.assert_allclose(table[column], gained.quantile(q, "sample", method="weibull").to_numpy().ravel())
     np.testing.assert_allclose(table["p_positive"], (gained > 0).mean("sample").to_numpy().ravel())
     assert "at random" in table.attrs["statement"]
     assert "causal" not in table
     average = shown.average_effects(few, options=MANY)
     of_all = gained.mean("user")
     np.testing.assert_allclose(average["effect"], of_all.mean("sample"))
-    np.testing.assert_allclose(average["effect_upper"], of_all.quantile(0.95, "sample"))
+    np.testing.assert_allclose(average["effect_upper"], of_all.quantile(0.95, "sample", method="weibull"))
     np.testing.assert_allclose(average["spread"], gained.std("user").mean("sample"))
 
 

@@ -413,15 +413,3 @@ def test_a_few_users_start_no_threads(few, monkeypatch):
     """Starting one takes longer than scoring a user."""
     monkeypatch.setattr(scoring, "ThreadPoolExecutor", None)
     assert len(score(population_at(SHOP, draws=5), few, ScoreOptions(random_seed=1))) == len(few)
-
-
-@pytest.mark.parametrize("size", [1, 2, 7, 200, 333])
-@pytest.mark.parametrize("ci_prob", [0.5, 0.9, 0.95])
-def test_ends_of_intervals_are_numpys_quantiles(size, ci_prob):
-    samples = np.random.default_rng(size).poisson(2.0, (50, size)).astype(float) ** 1.5
-    tails = np.array(ScoreOptions(ci_prob=ci_prob).tails)
-    for method in ("inverted_cdf", "linear"):
-        expected = np.quantile(samples, tails, axis=1, method=method)
-        ordered = np.sort(samples, axis=1)
-        found = [scoring._quantile(ordered, q, whole=method == "inverted_cdf") for q in tails]
-        np.testing.assert_allclose(found, expected, rtol=1e-12)
