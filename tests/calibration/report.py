@@ -50,13 +50,14 @@ those that leave it have a name. A hill and then a valley mean intervals that ar
 a hill alone means truths lower than said, a valley higher. On the right the shares of the table, with two standard
 errors.
 
-**What is judged.** `fit` as it is called, with its search for the mode, its coordinates, its sampler or its weighted
-proposals and its verdict; scores and forecasts as users get them. Different from a user's call: the number of rates (72)
-and the law, the exponential one, are told, there are two chains instead of four, the density and the change of
-coordinates are compiled by numba once for all replicates of a study (`tests/calibration/compiled.py`), where a fit
-compiles its own in C, and where no shock is simulated the forecasts are told so. Ranks are among 100 of the 1,000 draws
-of two chains, next to independent; intervals are of all draws, or of the 200 that a user's scores rest on. A study whose design changes counts its replicates anew:
-each line in `reports/calibration/` has the number of its design, and lines of another one are not read.
+**What is judged.** `fit` as it is called, with its search for the mode, its coordinates, its sampler or its
+weighted proposals and its verdict; scores and forecasts as users get them. Different from a user's call: the number
+of rates (72) and the law, the exponential one, are told, there are two chains instead of four, the density and the
+change of coordinates are compiled by numba once for all replicates of a study (`tests/calibration/compiled.py`),
+where a fit compiles its own in C, and where no shock is simulated the forecasts are told so. Ranks are among 100 of
+the 1,000 draws of two chains, next to independent; intervals are of all draws, or of the 200 that a user's scores
+rest on. A study whose design changes counts its replicates anew: each line in `reports/calibration/` has the number
+of its design, and lines of another one are not read.
 
 **Not here.** Groups of the kinds of activities, the power law. The joint form of interest (two variables a user,
 compiled anew for each log: a minute a replicate), embeddings,
