@@ -16,7 +16,7 @@ from cyclopts import Parameter
 import bayesdecay
 from bayesdecay import units
 from bayesdecay.doors.exits import POOR_FORECAST, command_line, remarks, say, telling
-from bayesdecay.doors.options import CalendarOptions, LogOptions, LogSource, ResultOptions, SamplingOptions
+from bayesdecay.doors.options import LogOptions, LogSource, ModelOptions, ResultOptions, SamplingOptions
 from bayesdecay.doors.outputs import check_folder
 from bayesdecay.files import filling
 
@@ -29,7 +29,7 @@ __all__ = ["check", "write_check"]
 # Posterior draws that the forecasts of a saved fit rest on, as in a job.
 _DRAWS = 200
 _HORIZON, _ORIGINS = "90d", "6"
-_LOG, _SAMPLING, _RESULT, _CALENDAR = LogOptions(), SamplingOptions(), ResultOptions(), CalendarOptions()
+_LOG, _SAMPLING, _RESULT, _MODEL = LogOptions(), SamplingOptions(), ResultOptions(), ModelOptions()
 
 
 @telling()
@@ -41,7 +41,7 @@ def check(  # noqa: PLR0913 - an option each
     laws: bool = False,
     out: Path | None = None,
     decay: Annotated[Path | None, Parameter(help="Judge this saved fit instead, at the one cutoff --at.")] = None,
-    calendar: CalendarOptions = _CALENDAR,
+    model: ModelOptions = _MODEL,
     log_options: LogOptions = _LOG,
     sampling: SamplingOptions = _SAMPLING,
     result: ResultOptions = _RESULT,
@@ -69,7 +69,7 @@ def check(  # noqa: PLR0913 - an option each
                 f"--decay judges a saved fit at the cutoff --at, on all that follows; leave out {' and '.join(given)}, "
                 "or --decay"
             )
-        return _judge_saved(log, decay, calendar.read(), log_options, result)
+        return _judge_saved(log, decay, model.calendar.read(), log_options, result)
     from bayesdecay.show.log_check import check_log
     from bayesdecay.show.origin_work import CheckOptions
 
@@ -85,9 +85,7 @@ def check(  # noqa: PLR0913 - an option each
         tell=say,
     )
     length, wanted = units.duration_label(horizon or _HORIZON), _origins(origins or _ORIGINS)
-    known = calendar.read()
-    model = None if known is None else bayesdecay.DecayModel(calendar=known)
-    found = check_log(log_options.read(log), horizon=length, origins=wanted, model=model, options=options)
+    found = check_log(log_options.read(log), horizon=length, origins=wanted, model=model.model(), options=options)
     say("", found, *remarks(found.notes))
     if out is not None:
         seed = result.random_seed

@@ -13,10 +13,10 @@ from bayesdecay import units
 from bayesdecay.doors.checking import check
 from bayesdecay.doors.exits import command_line, remarks, say, telling
 from bayesdecay.doors.options import (
-    CalendarOptions,
     CampaignOptions,
     LogOptions,
     LogSource,
+    ModelOptions,
     ResultOptions,
     SamplingOptions,
     WindowOptions,
@@ -48,7 +48,7 @@ used as they are; 3 the sampler did not converge; 4 an optional part is not inst
 app = App(name="bayesdecay", help=_HELP, version=bayesdecay.__version__)
 
 _LOG, _WINDOW, _CAMPAIGN = LogOptions(), WindowOptions(), CampaignOptions()
-_SAMPLING, _RESULT, _CALENDAR = SamplingOptions(), ResultOptions(), CalendarOptions()
+_SAMPLING, _RESULT, _MODEL = SamplingOptions(), ResultOptions(), ModelOptions()
 
 
 @app.command
@@ -58,7 +58,7 @@ def run(
     *,
     out: Path,
     window: WindowOptions = _WINDOW,
-    calendar: CalendarOptions = _CALENDAR,
+    model: ModelOptions = _MODEL,
     log_options: LogOptions = _LOG,
     campaign: CampaignOptions = _CAMPAIGN,
     sampling: SamplingOptions = _SAMPLING,
@@ -79,7 +79,7 @@ def run(
         acquired_from=window.acquired_from,
         lapsed_after=window.lapsed_after,
         horizons=units.durations(window.horizon.split(",")),
-        calendar=calendar.read(),
+        decay=model.model(),
         sampling=sampling.sampling(),
         random_seed=result.random_seed,
         allow_unconverged=result.allow_unconverged,

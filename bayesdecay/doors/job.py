@@ -12,13 +12,13 @@ import xarray as xr
 
 from bayesdecay import units
 from bayesdecay.data.activities import check_activity
-from bayesdecay.data.calendar import Calendar
 from bayesdecay.data.history import History
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.decide.campaign import Campaign
 from bayesdecay.decide.plan import Plan
 from bayesdecay.decide.risk import Risk
 from bayesdecay.doors.marks import warnings_of
+from bayesdecay.model.decay import DecayModel
 from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.posterior import Verdict
 from bayesdecay.model.returning import ReactivationFit
@@ -46,8 +46,8 @@ class Job:
         Silence after which a user counts as lapsed, and is a candidate of the campaign.
     horizons : mapping of str to float
         Labels and lengths [days], see :func:`bayesdecay.units.durations`.
-    calendar : Calendar, optional
-        What is known of days past and to come, see :class:`bayesdecay.DecayModel`.
+    decay : DecayModel
+        How interest fades, and what is known of days past and to come.
     campaign : Campaign, optional
         Costs, value, budget and the assumed effect; without one the lapsed users are ranked, and no profit is stated.
     risk : Risk
@@ -78,7 +78,7 @@ class Job:
     acquired_from: str | None = None
     lapsed_after: units.Duration = "60d"
     horizons: Mapping[str, float] = field(default_factory=lambda: units.durations(["30d", "90d"]))
-    calendar: Calendar | None = None
+    decay: DecayModel = field(default_factory=DecayModel)
     campaign: Campaign | None = None
     risk: Risk = field(default_factory=Risk.neutral)
     campaign_horizon: str | None = None

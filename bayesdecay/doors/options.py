@@ -6,7 +6,8 @@ fits to use, how to sample, and what holds for every result.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+import math
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bayesdecay.data.calendar import Calendar
     from bayesdecay.data.events import Events
     from bayesdecay.doors.campaign_file import Described
+    from bayesdecay.model.decay import DecayModel
     from bayesdecay.model.sampling import Sampling
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "DecayFile",
     "FitFiles",
     "HistoryFile",
+    "ModelOptions",
     "LogOptions",
     "LogSource",
     "ResultOptions",
@@ -153,6 +156,32 @@ class CalendarOptions:
     def read(self) -> Calendar | None:
         """Read the calendar; None where none is given."""
         return None if self.calendar is None else bayesdecay.read_calendar(self.calendar)
+
+
+@Parameter(name="*", group=Group("Model", sort_key=3))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """What interest may do, and what is known of the days.
+
+    Parameters
+    ----------
+    shoulder
+        Age from which on interest falls by a power law and no longer exponentially, as in 30d; 'none' for the
+        exponential law. Found in the log if not given; 'check --laws' compares some.
+    regulars
+        Some users' interest does not fade at all; how many is learned.
+    """
+
+    shoulder: str | None = None
+    regulars: bool = False
+    calendar: CalendarOptions = field(default_factory=CalendarOptions)
+
+    def model(self, *, restoration: float | None = None) -> DecayModel:
+        """Make the decay model."""
+        shoulder = math.inf if self.shoulder == "none" else self.shoulder
+        return bayesdecay.DecayModel(
+            restoration=restoration, shoulder=shoulder, regulars=self.regulars, calendar=self.calendar.read()
+        )
 
 
 @Parameter(name="*", group=Group("Campaign", sort_key=4))

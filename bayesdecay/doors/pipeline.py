@@ -27,7 +27,6 @@ from bayesdecay.decide.targeting import choose
 from bayesdecay.doors.job import Job, JobResult, verdicts_of
 from bayesdecay.doors.marks import marked_plan, marked_scores, warnings_of
 from bayesdecay.errors import DataError
-from bayesdecay.model.decay import DecayModel
 from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.reactivation import ReactivationModel
 from bayesdecay.model.retry import fitted
@@ -84,9 +83,8 @@ def run_job(
     enough = shortfalls if decay else require_enough
     lacking = tuple(one.sentence for one in enough(history, horizon=max(job.horizons.values())))
     known = history if job.acquired_from is None else history.acquired_from(job.acquired_from)
-    model = DecayModel(calendar=job.calendar)
     decay = decay or fitted(
-        lambda sampling: model.fit(known, method="auto", sampling=sampling, random_seed=job.random_seed),
+        lambda sampling: job.decay.fit(known, method="auto", sampling=sampling, random_seed=job.random_seed),
         job.sampling,
         tell,
     )

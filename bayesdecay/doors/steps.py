@@ -20,6 +20,7 @@ from bayesdecay.doors.options import (
     HistoryFile,
     LogOptions,
     LogSource,
+    ModelOptions,
     ResultOptions,
     SamplingOptions,
 )
@@ -34,7 +35,7 @@ __all__ = ["choose", "drift", "fit", "report", "score", "summarize"]
 # Posterior draws that scores rest on, as in a job.
 _DRAWS = 200
 _LOG, _CAMPAIGN, _SAMPLING, _RESULT = LogOptions(), CampaignOptions(), SamplingOptions(), ResultOptions()
-_CALENDAR = CalendarOptions()
+_CALENDAR, _MODEL = CalendarOptions(), ModelOptions()
 
 
 @telling()
@@ -62,7 +63,7 @@ def fit(
     restoration: float | None = None,
     acquired_from: str | None = None,
     method: str = "nuts",
-    calendar: CalendarOptions = _CALENDAR,
+    model: ModelOptions = _MODEL,
     sampling: SamplingOptions = _SAMPLING,
     result: ResultOptions = _RESULT,
 ) -> int:
@@ -85,11 +86,11 @@ def fit(
     from bayesdecay.doors.saved import history_of
 
     check_file(out, suffixes=(".nc", ".zarr"), what="a fit")
-    model = bayesdecay.DecayModel(restoration=restoration, calendar=calendar.read())
+    described = model.model(restoration=restoration)
     how, users = sampling.sampling(), history_of(history)
     say(*remarks(one.sentence for one in require_enough(users)))
     users = users if acquired_from is None else users.acquired_from(acquired_from)
-    found = model.fit(users, method=method, sampling=how, random_seed=result.random_seed)
+    found = described.fit(users, method=method, sampling=how, random_seed=result.random_seed)
     summary = found.summary(allow_unconverged=result.allow_unconverged)
     say(summary.to_string(float_format="{:.3g}".format))
     found.save(out)

@@ -84,6 +84,8 @@ class LawCheck:
         with ``gain_se`` (users being independent), ``crps`` [counts] and ``crps_gain`` with ``crps_gain_se``, ``ratio``
         of the predicted total to what was seen, ``weight`` by stacking; ``loo_gain`` over the exponential law [nats],
         ``loo_gain_se``, ``loo_weight``; ``khat``, the greatest of the users.
+    told : mapping of str to str
+        How each law is told to the model.
     notes : tuple of str
         What must be said with it.
     """
@@ -91,16 +93,23 @@ class LawCheck:
     horizon: float
     origins: tuple[pd.Timestamp, ...]
     table: pd.DataFrame
+    told: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def better(self) -> pd.DataFrame:
+        """Rows of the laws that give clearly better forecasts than the exponential one, the best first."""
+        clear = self.table[self.table["gain"] > ERRORS * self.table["gain_se"]]
+        return clear.sort_values("gain", ascending=False)
 
     @property
     def verdict(self) -> str:
         """Say which laws do better than the exponential one, and which does best."""
-        clear = self.table[self.table["gain"] > ERRORS * self.table["gain_se"]]
+        clear = self.better
         over = f"forecasts of {window(self.horizon)}"
         if clear.empty:
             return f"No law gives clearly better {over} than the exponential one."
-        best = clear["gain"].idxmax()
+        best = clear.index[0]
         row = clear.loc[best]
         return (
             f"Better {over} than the exponential law: {listed([f'“{name}”' for name in clear.index])}; the best is "
@@ -163,7 +172,18 @@ def check_laws(
     rows = together([look.rows for look in looks], [positions(look.history.table[USER], last) for look in looks])
     table = _held_out(rows).join(_left_out(looks[-1]))
     notes = [*dict.fromkeys(note for look in looks for note in look.notes), *_doubts(table)]
-    return LawCheck(horizon=length, origins=tuple(cutoffs), table=table, notes=tuple(notes))
+    how = {name: _told(one) for name, one in models.items()} | {BG: BG}
+    return LawCheck(horizon=length, origins=tuple(cutoffs), table=table, told=how, notes=tuple(notes))
+
+
+def _told(model: DecayModel) -> str:
+    """Options of the command line, and of the model, that make this law."""
+    inf = model.shoulder == math.inf
+    shoulder = "none" if inf else "" if model.shoulder is None else units.duration_label(model.shoulder)
+    words = [*([f"--shoulder {shoulder}"] if shoulder else []), *(["--regulars"] if model.regulars else [])]
+    given = [f"shoulder={'math.inf' if inf else repr(shoulder)}"] if shoulder else []
+    given += ["regulars=True"] if model.regulars else []
+    return f"{' '.join(words)} (DecayModel({', '.join(given)}))" if words else "the default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

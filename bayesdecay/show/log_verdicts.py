@@ -207,8 +207,10 @@ def of_past(past: PastCheck, activity: str) -> Finding:
 
 
 def of_laws(laws: LawCheck) -> Finding:
-    """Tell which law of fading suits the log; another law than the model's is something to try."""
-    return Finding(good=True, text=laws.verdict)
+    """Tell which law of fading suits the log; one that is clearly better is to be told to the model."""
+    found = laws.better
+    advice = "" if found.empty else f"Take the law that did best, {laws.told[found.index[0]]}, and check again."
+    return Finding(good=True, text=laws.verdict, advice=advice)
 
 
 def _noticed(table: pd.DataFrame) -> pd.Series:

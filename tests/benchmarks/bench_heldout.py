@@ -80,10 +80,11 @@ def _words(check: ForecastCheck, fits: dict[str, DecayFit]) -> list[str]:
         (
             f"CDNOW, {check.users:,} customers, fitted until {check.at.date()}; forecast: on how many days each of "
             f"them buys in the {check.length / 7:.0f} weeks after it. The decay model by 4 chains of {DRAWS:,} draws, "
-            "with the restoration ρ and the law learned; BG/NBD and Pareto/NBD by maximum likelihood, made by hand. CRPS [days], "
-            "log score and log loss [nats] and Brier are means over the customers, smaller is better, ± one standard "
-            "error; calibration error and log loss are of P(any purchase); coverage is of the 90 % intervals, which "
-            "being of whole numbers claim more. For the logarithms, every forecast is mixed with one part in 1,601 "
+            "with the restoration ρ and the law learned; BG/NBD and Pareto/NBD by maximum likelihood, made by hand. "
+            "CRPS [days], log score and log loss [nats] and Brier are means over the customers, smaller is better, ± "
+            "one standard error; calibration error and log loss are of P(any purchase); coverage is of the 90 % "
+            "intervals, which being of whole numbers claim more. For the logarithms, every forecast is mixed with one "
+            "part in 1,601 "
             "of the same forecast for everyone, since draws alone would rule out counts that were never drawn."
         ),
         markdown(_scores(check)),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pandas as pd
 import pytest
 
 import bayesdecay as bd
 from bayesdecay.data.simulate import simulate
-from bayesdecay.doors import pipeline
 from bayesdecay.doors.job import Job
 from bayesdecay.doors.pipeline import run_job
 from bayesdecay.show.foreseen import calendar_of
@@ -50,7 +50,8 @@ def test_scores_with_a_saved_fit_know_the_calendar(shop, calendar, tmp_path):
 def test_a_check_knows_of_the_calendar_what_was_known(log, tmp_path, monkeypatch):
     models = []
 
-    def told(calendar):
+    def told(*, calendar, restoration, shoulder, regulars):
+        assert (restoration, shoulder, regulars) == (None, None, False)
         models.append(ToldDecay(calendar=calendar))
         return models[-1]
 
@@ -73,22 +74,23 @@ def test_a_saved_fit_is_judged_with_the_calendar(shop, tmp_path):
     assert out[1] == bayesdecay(*words).out != out[0]
 
 
-def test_the_job_tells_its_model(shop, monkeypatch):
-    calendar = bd.Calendar(factors={"saturday": 1.3})
-    models = []
+def test_options_make_the_model_that_is_fitted(log, tmp_path, monkeypatch, calendar):
+    """Of `run`, `fit` and `check` alike: what is told of the model reaches it."""
+    jobs = []
 
-    class Seen(Exception):  # noqa: N818 - the way out once the model was made
-        pass
+    def stop(events, job, out):
+        jobs.append(job)
 
-    def model(**told):
-        models.append(told)
-        raise Seen
-
-    monkeypatch.setattr(pipeline, "DecayModel", model)
-    events = bd.read_events(shop.log, user="customer", time="ordered_at")
-    with pytest.raises(Seen):
-        run_job(events, Job(at=AT, lapsed_after=LAPSED, calendar=calendar))
-    assert models == [{"calendar": calendar}]
+    monkeypatch.setattr("bayesdecay.doors.cli._do", stop)
+    told = ("--shoulder", "30d", "--regulars", "--calendar", calendar)
+    done = bayesdecay("run", log, "--activity", "event", "--out", tmp_path / "out", *told)
+    assert done.code == 0
+    assert jobs[0].decay == bd.DecayModel(shoulder="30d", regulars=True, calendar=bd.read_calendar(calendar))
+    bayesdecay("run", log, "--activity", "event", "--out", tmp_path / "out", "--shoulder", "none")
+    assert jobs[1].decay == bd.DecayModel(shoulder=math.inf)
+    wrong = bayesdecay("run", log, "--activity", "event", "--out", tmp_path / "out", "--shoulder", "30 days")
+    assert wrong.code == 2
+    assert "duration '30 days' cannot be read" in wrong.err
 
 
 def test_what_the_calendar_is_not_in_is_said(shop):

@@ -94,11 +94,11 @@ def test_poor_forecasts_and_poor_fits_have_their_exit_codes(log, monkeypatch):
             fit.idata.attrs["tune"] = 200
             return fit
 
-    monkeypatch.setattr("bayesdecay.show.log_check.DecayModel", Low)
+    monkeypatch.setattr("bayesdecay.DecayModel", lambda **_: Low(), raising=False)
     poor = bayesdecay("check", log, "--horizon", "40d", "--origins", 1, *_EVENT)
     assert poor.code == 1
     assert "What to do:" in poor.out
-    monkeypatch.setattr("bayesdecay.show.log_check.DecayModel", lambda: ToldDecay(verdict=made.BAD))
+    monkeypatch.setattr("bayesdecay.DecayModel", lambda **_: ToldDecay(verdict=made.BAD), raising=False)
     failed = bayesdecay("check", log, "--horizon", "40d", "--origins", 1, *_EVENT)
     assert failed.code == 3
     assert "add --allow-unconverged" in failed.err
