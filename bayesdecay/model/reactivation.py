@@ -193,6 +193,10 @@ class ReactivationModel:
         -----
         A user's interest at a cutoff uses that user's past only. The population's parameters are those of ``decay``;
         to keep even these from seeing the outcomes, fit it at the earliest cutoff.
+
+        Uncertain interests are averaged over user by user. That all of them are off together, where ``decay`` knows few
+        users, is not in the coefficients: with 256 users 90 % intervals of the intercept held 82 % of simulated truths,
+        those of P(reactivation) 88 %.
         """
         table = snapshots.training().table
         returned = _checked_outcomes(table)

@@ -26,6 +26,8 @@ from tests.calibration.study import LEVELS, Study, read_records
 __all__ = ["plot_ranks", "write_report"]
 
 _BAND_PROB = 0.95
+# Shares of the ranks between two names, below which they would meet on one line.
+_NEAR = 0.4
 # Simulated uniform samples that the band's width is found from.
 _BAND_SAMPLES = 1_000
 _HEAD = """# Calibration
@@ -59,9 +61,9 @@ the 1,000 draws of two chains, next to independent; intervals are of all draws, 
 rest on. A study whose design changes counts its replicates anew: each line in `reports/calibration/` has the number
 of its design, and lines of another one are not read.
 
-**Not here.** Groups of the kinds of activities, the power law. The joint form of interest (two variables a user,
-compiled anew for each log: a minute a replicate), embeddings,
-horseshoe and brackets of the reactivation model, missing features, the law of days: nobody has calibrated them yet."""
+**Not here.** Groups of the kinds of activities, the power law and the choice of it, the joint form of interest (two
+variables a user, too dear so far), embeddings, horseshoe and brackets of the reactivation model, missing features, the
+law of days: nobody has calibrated them yet."""
 
 
 def write_report(studies: Sequence[Study], folder: Path) -> Path:
@@ -123,6 +125,7 @@ def _plot_ranks(ax: Axes, found: Judged) -> None:
     pits = {name: independent_pits(found, name) for name in found.pits}
     x, _, low, high = ecdf_pit(next(iter(pits.values())), _BAND_PROB, _BAND_SAMPLES)
     low, high = low - x, high - x
+    leaving = []
     with styled(ax):
         ax.fill_between(x, low, high, color=BAND, alpha=0.5)
         ax.axhline(0.0, color=QUIET, linewidth=0.8)
@@ -133,8 +136,20 @@ def _plot_ranks(ax: Axes, found: Judged) -> None:
             ax.plot(x, seen, color=ACCENT if leaves else INK, linewidth=1.2 if leaves else 0.6)
             if leaves:
                 at = int(np.argmax(np.abs(seen)))
-                ax.annotate(name, (x[at], seen[at]), color=ACCENT, fontsize=7.5, ha="center", va="bottom")
+                leaving.append((name, float(x[at]), float(seen[at])))
+        _write_names(ax, leaving)
         ax.set(xlabel="x, as a share of the ranks", ylabel="share of ranks below x, less x", xlim=(0.0, 1.0))
+
+
+def _write_names(ax: Axes, leaving: Sequence[tuple[str, float, float]]) -> None:
+    """Write the names of lines at their farthest point, one above the other where they would meet."""
+    step, placed = 0.05 * float(np.ptp(ax.get_ylim())), list[tuple[float, float]]()
+    for name, x, y in sorted(leaving, key=lambda one: one[2]):
+        while any(abs(x - other) < _NEAR and abs(y - taken) < step for other, taken in placed):
+            y += step
+        placed.append((x, y))
+        side = "left" if x < _NEAR else "right" if x > 1 - _NEAR else "center"
+        ax.annotate(name, (x, y), color=ACCENT, fontsize=7.5, ha=side, va="bottom")
 
 
 def _plot_coverage(ax: Axes, table: pd.DataFrame) -> None:

@@ -170,13 +170,19 @@ def extend(study: Study, folder: Path) -> dict[str, Any]:
 
 
 def read_records(study: Study, folder: Path) -> Iterator[dict[str, Any]]:
-    """Read the replicates of a study's design; a line that was cut off when the study was stopped is left out."""
+    """Read the replicates of a study's design.
+
+    A line that was cut off when the study was stopped is left out, and what two runs at the same time made twice.
+    """
     path = folder / f"{study.name}.jsonl"
     if not path.is_file():
         return
+    seen = {None}
     with path.open(encoding="utf-8") as file:
         for line in file:
-            if line.endswith("}\n") and (record := json.loads(line)).get("design", 1) == study.design:
+            record = json.loads(line) if line.endswith("}\n") else {}
+            if record.get("design", 1) == study.design and record.get("seed") not in seen:
+                seen.add(record["seed"])
                 yield record
 
 

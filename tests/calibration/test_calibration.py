@@ -133,6 +133,14 @@ def test_replicates_of_another_design_do_not_count(tmp_path):
     assert [record["seed"] for record in read_records(before, tmp_path)] == [1]
 
 
+def test_what_two_runs_made_twice_counts_once(tmp_path):
+    study = toy(conjugate())
+    extend(study, tmp_path)
+    path = tmp_path / "toy.jsonl"
+    path.write_text(2 * path.read_text())
+    assert [record["seed"] for record in read_records(study, tmp_path)] == [1]
+
+
 def test_coverage_of_all_quantities_together():
     def inside(*shares: float) -> list[np.ndarray]:
         return [np.arange(10)[:, None] < 10 * np.full(len(LEVELS), share) for share in shares]
