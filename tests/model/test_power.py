@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
 from itertools import pairwise
 
@@ -291,3 +293,25 @@ def test_a_shoulder_is_a_time_above_zero():
         DecayModel(shoulder="0d")
     with pytest.raises(ValueError, match="shoulder must be finite and above zero"):
         Truth(shoulder=0)
+
+
+def described(fit) -> dict:
+    return json.loads(fit.idata.attrs["model"])
+
+
+def test_the_log_says_which_law_it_follows(history):
+    fit = DecayModel().fit(history, method="laplace", random_seed=1)
+    told = described(fit)
+    assert told["log_bayes_factor_of_power_law"] > math.log(20)
+    assert told["shoulder"] == fit.population(1).grid.shoulder
+    assert abs(math.log(told["shoulder"] / 12.0)) < 4 * told["log_shoulder_sd"]
+    assert 0.0 < told["log_shoulder_sd"] < 1.0
+
+
+def test_a_log_that_fades_exponentially_is_told_so():
+    shop = simulate(800, population=replace(SHOP, shoulder=None), acquired_within="60d", observed="180d", random_seed=4)
+    fit = DecayModel().fit(history_of(shop), method="laplace", random_seed=1)
+    told = described(fit)
+    assert told["log_bayes_factor_of_power_law"] < math.log(20)
+    assert "shoulder" not in told
+    assert not fit.population(1).grid.is_power
