@@ -328,7 +328,10 @@ def shoulder_days(shoulder: Duration | None) -> float:
     """
     found = EXPONENTIAL if shoulder is None or shoulder == EXPONENTIAL else days(shoulder)
     if not found > 0.0:
-        raise ValueError(f"shoulder must be above zero, got {shoulder!r}; math.inf is the exponential law")
+        raise ValueError(
+            f"shoulder must be above zero, got {shoulder!r}; math.inf, or 'none' on the command line, is the "
+            "exponential law"
+        )
     return found
 
 

@@ -85,7 +85,7 @@ class LawCheck:
         of the predicted total to what was seen, ``weight`` by stacking; ``loo_gain`` over the exponential law [nats],
         ``loo_gain_se``, ``loo_weight``; ``khat``, the greatest of the users.
     told : mapping of str to str
-        How each law is told to the model.
+        How each law is told to the model; of BG/NBD, which is none of its laws, and of the model's own, nothing.
     notes : tuple of str
         What must be said with it.
     """
@@ -172,7 +172,7 @@ def check_laws(
     rows = together([look.rows for look in looks], [positions(look.history.table[USER], last) for look in looks])
     table = _held_out(rows).join(_left_out(looks[-1]))
     notes = [*dict.fromkeys(note for look in looks for note in look.notes), *_doubts(table)]
-    how = {name: _told(one) for name, one in models.items()} | {BG: BG}
+    how = {name: _told(one) for name, one in models.items() if one != model}
     return LawCheck(horizon=length, origins=tuple(cutoffs), table=table, told=how, notes=tuple(notes))
 
 

@@ -208,8 +208,8 @@ def of_past(past: PastCheck, activity: str) -> Finding:
 
 def of_laws(laws: LawCheck) -> Finding:
     """Tell which law of fading suits the log; one that is clearly better is to be told to the model."""
-    found = laws.better
-    advice = "" if found.empty else f"Take the law that did best, {laws.told[found.index[0]]}, and check again."
+    how = next((laws.told.get(str(name)) for name in laws.better.index[:1]), None)
+    advice = f"Take the law that did best, {how}, and check again." if how else ""
     return Finding(good=True, text=laws.verdict, advice=advice)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from scipy.integrate import quad
 
-from bayesdecay import DecayModel, ReferenceModel, curves, simulate
+from bayesdecay import DecayModel, ReferenceModel, curves, load, read_events, simulate
 from bayesdecay.data.history import summarize
 from bayesdecay.data.truth import Population as Truth
 from bayesdecay.model import ahead, pace, power
@@ -221,8 +221,6 @@ def test_the_past_is_replicated_by_the_law(history):
 def test_days_of_a_forecast_agree_with_a_walk_of_days(drawn):
     """By days, with the truth as the posterior: totals of a forecast beside what came."""
     events = drawn.events.assign(time=drawn.events["time"].dt.normalize()).drop_duplicates()
-    from bayesdecay import read_events
-
     log = read_events(events)
     early = summarize(log, at="2024-03-31")
     fit = DecayModel(shoulder=12).fit(early, method="laplace", random_seed=1)
@@ -280,11 +278,9 @@ def test_the_reference_and_the_marginal_model_agree():
 
 
 def test_a_saved_fit_keeps_its_law(history, tmp_path):
-    import bayesdecay as bd
-
     some = history.select(history.table["user"].to_pylist()[:300])
     fit = DecayModel(shoulder="12d", restoration=0.7).fit(some, method="laplace", random_seed=1)
-    read = bd.load(fit.save(tmp_path / "fit.nc"))
+    read = load(fit.save(tmp_path / "fit.nc"))
     assert read.population(2, allow_unconverged=True).grid.shoulder == 12.0
 
 

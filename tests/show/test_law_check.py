@@ -11,7 +11,9 @@ import pytest
 
 import bayesdecay as bd
 from bayesdecay.data.truth import Population as Truth
+from bayesdecay.model.population import loglik_by_row
 from bayesdecay.show.law_check import EXPONENTIAL_LAW, LawCheck, laws_of
+from bayesdecay.show.log_verdicts import of_laws
 
 SHOP = Truth(half_life=4, half_life_spread=0.7, interest=0.9, interest_shape=1.2, restoration=0.8, shoulder=4)
 FAST = {
@@ -55,8 +57,6 @@ def test_leaving_users_out_is_close_to_fitting_without_them(log, found):
     users = history.table["user"].to_pylist()
     without = history.select(users[: len(users) // 2])
     others = history.select(users[len(users) // 2 :])
-    from bayesdecay.model.population import loglik_by_row
-
     block = next(others.blocks(len(others)))
     gain = 0.0
     for sign, law in ((-1.0, "exponential"), (1.0, "power")):
@@ -92,3 +92,25 @@ def test_a_law_that_does_not_converge_is_refused(log):
     few = {"coarse": bd.DecayModel(shoulder=4, restoration=0.8, rates=8)}
     with pytest.raises(bd.NotConvergedError, match=r"law .coarse. at .*leave it out of laws="):
         bd.check_laws(log, horizon="60d", origins=1, laws=few, options=options)
+
+
+def verdict_on(best: str, **told: str):
+    table = pd.DataFrame(
+        {"gain": [0.0, 9.0], "gain_se": [0.0, 2.0]}, index=pd.Index([EXPONENTIAL_LAW, best], name="law")
+    )
+    return of_laws(LawCheck(horizon=90.0, origins=(pd.Timestamp("2024-01-01"),), table=table, told=told))
+
+
+def test_the_best_law_is_advised_unless_the_model_has_it_already():
+    assert verdict_on("power", power="--shoulder 30d").advice == (
+        "Take the law that did best, --shoulder 30d, and check again."
+    )
+    assert not verdict_on("power", exponential="--shoulder none").advice  # the model's own
+    assert not verdict_on("BG/NBD", exponential="--shoulder none").advice  # no law of the model
+
+
+def test_each_law_is_told_as_the_command_line_takes_it(found):
+    assert found.told == {
+        "exponential": "--shoulder none (DecayModel(shoulder=math.inf))",
+        "power": "--shoulder 4d (DecayModel(shoulder='4d'))",
+    }
