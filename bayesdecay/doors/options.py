@@ -169,11 +169,12 @@ class ModelOptions:
         Age from which on interest falls by a power law and no longer exponentially, as in 30d; 'none' for the
         exponential law. Found in the log if not given; 'check --laws' compares some.
     regulars
-        Some users' interest does not fade at all; how many is learned.
+        Some users' interest does not fade at all; how many is learned. Found in the log if neither this nor
+        --no-regulars is given.
     """
 
     shoulder: str | None = None
-    regulars: bool = False
+    regulars: bool | None = None
     calendar: CalendarOptions = field(default_factory=CalendarOptions)
 
     def model(self, *, restoration: float | None = None) -> DecayModel:

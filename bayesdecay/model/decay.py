@@ -12,7 +12,7 @@ of the population, from which every user's own posterior follows in closed form 
 With a shoulder :math:`\tau` interest falls by a power law, :math:`\lambda(t) = I_0 (1 + V(t)/\tau)^{-r\tau}`, which
 begins at the rate r and slows down.
 
-A share :math:`\pi` of the users are regulars: their interest does not fade, and its mean is
+A share :math:`\pi` of the users may be regulars: their interest does not fade, and its mean is
 :math:`\log m = \mu_I + x\gamma + \nu`.
 
 The likelihood is the marginal one of :mod:`bayesdecay.model.grid`.
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -81,9 +81,10 @@ class DecayModel:
         Priors that replace the defaults, see :meth:`priors_table`.
     rates : int, optional
         Number of decay rates of the grid; enough for the data unless given.
-    regulars : bool
+    regulars : bool, optional
         Whether some users may be regulars, whose interest does not fade. Their share :math:`\pi` is learned, and so is
-        how much more often they come than a typical user does at first.
+        how much more often they come than a typical user does at first. Unless given, where there is strong evidence
+        for them, and none elsewhere, see :mod:`bayesdecay.model.place`. With them ``sigma_log_rate`` has another prior.
     clock : {"instants", "days"}, optional
         Whether activities happen at any time, or a day is active or not, however much is done in it. Of histories of
         active days the latter unless given, of sessions and events the former.
@@ -106,7 +107,7 @@ class DecayModel:
     coupling: float | None = None
     priors: Mapping[str, Prior] = field(default_factory=dict)
     rates: int | None = None
-    regulars: bool = False
+    regulars: bool | None = None
     clock: str | None = None
     calendar: Calendar | None = None
     shoulder: Duration | None = None
@@ -120,9 +121,19 @@ class DecayModel:
         self.priors_in_force()
 
     def priors_in_force(self) -> dict[str, Prior]:
-        """Priors by name, the user's own among them."""
-        regulars, shoulder = REGULAR_PRIORS if self.regulars else {}, SHOULDER_PRIORS if self.shoulder is None else {}
-        return with_changes({**DECAY_PRIORS, **regulars, **shoulder}, self.priors)
+        """Priors by name, the user's own among them; where regulars are left to the log, theirs too."""
+        kinds = REGULAR_PRIORS if self.regulars else {}
+        if self.regulars is None:
+            kinds = {name: REGULAR_PRIORS[name] for name in REGULARS}
+        shoulder = SHOULDER_PRIORS if self.shoulder is None else {}
+        return with_changes({**DECAY_PRIORS, **kinds, **shoulder}, self.priors)
+
+    def settled(self, *, regulars: bool) -> DecayModel:
+        """Return the model with or without regulars, where that was left to the log; else itself."""
+        if self.regulars is not None:
+            return self
+        kept = {name: prior for name, prior in self.priors.items() if regulars or name not in REGULARS}
+        return replace(self, regulars=regulars, priors=kept)
 
     def priors_table(self) -> pd.DataFrame:
         """Tidy table of the priors in force, each with its reason."""
@@ -138,7 +149,7 @@ class DecayModel:
             resolution,
             restoration=self.restoration,
             n_rates=self.rates,
-            regulars=self.regulars,
+            regulars=bool(self.regulars),
             clock=grids.clock_of(history, self.clock),
             shoulder=grids.shoulder_days(self.shoulder),
         )
@@ -147,7 +158,7 @@ class DecayModel:
         """Build the PyMC model of the population; samples nothing."""
         coords = {"group": data.groups, "covariate": data.standard.names}
         with pm.Model(coords={name: values for name, values in coords.items() if values}) as model:
-            priors = self.priors_in_force()
+            priors = self.settled(regulars=bool(grid.regular)).priors_in_force()
             location = [self._location(quantity, slope, priors, data) for quantity, slope in _LOCATIONS]
             sigma, alpha = variable(priors, "sigma_log_rate"), variable(priors, "alpha")
             kappa = variable(priors, "kappa", fixed=self.coupling)
@@ -233,6 +244,7 @@ class DecayModel:
             random_seed=random_seed,
             fixed_rates=self.rates is not None,
             shoulder=self.priors_in_force().get("shoulder"),
+            regulars=self.regulars is None,
         )
         tree, error = draw_on_grid(self.build, data, self.grid(history), means)
         for name, fixed in (("kappa", self.coupling), ("rho", self.restoration)):
@@ -242,7 +254,8 @@ class DecayModel:
         tree[SHOCKS] = xr.DataTree(self._shocks(tree, history, random_seed))
         verdict = Verdict.of(tree, grid_error=error)
         law: dict[str, Any] = {str(name): value for name, value in tree["constant_data"].attrs.items()}
-        model = _description(self, history) | law | {"remarks": _remarks(self, history, data, tree)}
+        settled = self.settled(regulars="regular_rate" in tree["constant_data"].data_vars)
+        model = _description(settled, history) | law | {"remarks": _remarks(settled, history, data, tree)}
         return DecayFit(idata=labelled(tree, kind=DecayFit.KIND, model=model, verdict=verdict))
 
     def _shocks(self, tree: xr.DataTree, history: History, random_seed: int | None) -> xr.Dataset:

@@ -181,6 +181,10 @@ class Grid:
         """Distance of two neighbouring rates in the logarithm."""
         return float(np.log(self.rates[1] / self.rates[0]))
 
+    def with_law(self, other: Grid) -> Grid:
+        """Return the same rates and restorations, with another grid's clock, shoulder and regulars."""
+        return replace(self, clock=other.clock, shoulder=other.shoulder, regular=other.regular)
+
     def finer(self, factor: float = 2.0) -> Grid:
         """Return a grid over the same range whose spacing is ``factor`` times smaller, or a little more."""
         low, high = np.log(self.rates[[0, -1]])

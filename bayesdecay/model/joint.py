@@ -64,7 +64,10 @@ def build_joint(
         )
     told = json.loads(decay.idata.attrs["model"])
     if told.get("regulars"):
-        raise ValueError("interest='joint' knows one kind of users; give it a decay fit without regulars=True")
+        raise ValueError(
+            "interest='joint' knows one kind of users, and some of this fit never fade; give it a decay fit without "
+            "regulars, DecayModel(regulars=False).fit(...)"
+        )
     reference = ReferenceModel(
         restoration=told["restoration"],
         coupling=told["coupling"],

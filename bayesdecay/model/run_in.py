@@ -34,6 +34,7 @@ from bayesdecay.data.simulate import simulate
 from bayesdecay.data.truth import Population as Truth
 from bayesdecay.errors import DataError
 from bayesdecay.model.decay_fit import DecayFit
+from bayesdecay.model.population import REGULARS
 from bayesdecay.names import FIRST
 from bayesdecay.units import Duration, Durations, days, durations
 
@@ -117,6 +118,7 @@ def _simulated(fit: DecayFit, before: float, seen: float, random_seed: int | Non
 def _mean(fit: DecayFit) -> Truth:
     """The population at its posterior mean; of groups and covariates the average."""
     mean = fit.idata["posterior"].to_dataset().mean(("chain", "draw"))
+    share, shift = (float(mean[name]) if name in mean else 0.0 for name in REGULARS)
     return Truth(
         half_life=math.log(2) / math.exp(float(mean["mu_log_rate"])),
         half_life_spread=float(mean["sigma_log_rate"]),
@@ -125,4 +127,6 @@ def _mean(fit: DecayFit) -> Truth:
         coupling=float(mean["kappa"]),
         restoration=float(mean["rho"]),
         shoulder=json.loads(fit.idata.attrs["model"]).get("shoulder"),
+        regulars=share,
+        regulars_shift=shift,
     )

@@ -10,11 +10,9 @@ by another round.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pymc as pm
 import xarray as xr
 
 from bayesdecay.model.density import Density
@@ -22,12 +20,11 @@ from bayesdecay.model.design import FitData
 from bayesdecay.model.fineness import fine_enough, grid_error, trimmed
 from bayesdecay.model.grid import Grid
 from bayesdecay.model.laplace import LEAST_PROPOSALS, draw_laplace
+from bayesdecay.model.place import Build, Place, place_of
 from bayesdecay.model.population import Population
 from bayesdecay.model.posterior import GRID_TOLERANCE, Verdict
 from bayesdecay.model.prior import Prior
 from bayesdecay.model.sampling import Sampling, draw_posterior
-from bayesdecay.model.shoulder import Shoulder, most_likely
-from bayesdecay.model.whitening import Whitening
 
 __all__ = ["METHODS", "Means", "draw_on_grid"]
 
@@ -56,7 +53,7 @@ _FINER = 1.5
 class Means:
     """How to draw: one of ``METHODS``, what the sampler is told, the seed, whether the user fixed the rates.
 
-    And the prior of the shoulder, where it is to be found.
+    And the prior of the shoulder, where it is to be found, and whether regulars are.
     """
 
     method: str
@@ -64,22 +61,10 @@ class Means:
     random_seed: int | None
     fixed_rates: bool
     shoulder: Prior | None = None
+    regulars: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """A model on a grid that is fine enough, its density, and coordinates in which it is about normal."""
-
-    model: pm.Model
-    grid: Grid
-    density: Density
-    whitening: Whitening
-    shoulder: Shoulder | None
-
-
-def draw_on_grid(
-    build: Callable[[FitData, Grid], pm.Model], data: FitData, whole: Grid, means: Means
-) -> tuple[xr.DataTree, float]:
+def draw_on_grid(build: Build, data: FitData, whole: Grid, means: Means) -> tuple[xr.DataTree, float]:
     """Draw the posterior of a model, on a part of the ``whole`` grid or on a finer one.
 
     Returns
@@ -88,35 +73,28 @@ def draw_on_grid(
         A tree with the groups ``posterior``, ``sample_stats`` and ``constant_data``, and by how much doubling the grid
         moves the log-likelihood [nats].
     """
-    narrow, finest, shoulder = True, means.fixed_rates, None
+    narrow, finest, law = True, means.fixed_rates, None
     while True:
         place = _looked_at(build, data, whole, means, narrow=narrow)
-        shoulder, whole = place.shoulder or shoulder, replace(whole, shoulder=place.grid.shoulder)
-        means = replace(means, shoulder=None)
+        law = law or _law(place)
+        whole, means = whole.with_law(place.grid), replace(means, shoulder=None, regulars=False)
         tree = _drawn(place, data, means)
         if narrow and not _holds(place.grid, tree):  # the first look at some of the users misled
             narrow = False
             continue
         error = grid_error(_population(tree, data, place.grid), data, place.grid, whole=whole)
-        tree["constant_data"].attrs |= _law(place.grid, shoulder)
+        tree["constant_data"].attrs |= law
         if finest or error <= GRID_TOLERANCE:
             return tree, error
         whole, finest = whole.finer(_FINER), True  # the first look's draws lay where a coarser grid will do
 
 
-def _looked_at(
-    build: Callable[[FitData, Grid], pm.Model], data: FitData, grid: Grid, means: Means, *, narrow: bool
-) -> _Place:
+def _looked_at(build: Build, data: FitData, grid: Grid, means: Means, *, narrow: bool) -> Place:
     """Find a grid that is fine enough and where the posterior lies; of many users, from a look at some first."""
     look = data.sample(_LOOKED_AT) if data.weight.size > 2 * _LOOKED_AT else data
-    model = build(look, grid)
-    density = Density.of(model)
-    whitening, shoulder = Whitening.of(density, bent_by="rho"), None
-    if means.shoulder is not None:
-        shoulder, whitening = most_likely(density, whitening, look, grid, means.shoulder)
-        grid = replace(grid, shoulder=shoulder.days)
-    finer = grid
-    first = xr.DataTree.from_dict({"posterior": whitening.normal_draws(density, _FIRST_DRAWS)})
+    place = place_of(build, look, grid, shoulder=means.shoulder, regulars=means.regulars)
+    grid = finer = place.grid
+    first = xr.DataTree.from_dict({"posterior": place.whitening.normal_draws(place.density, _FIRST_DRAWS)})
     if not means.fixed_rates:
         population = _population(first, look, grid)
         share = _OF_TOLERANCE if look is data else _OF_TOLERANCE_SAMPLED
@@ -128,23 +106,23 @@ def _looked_at(
         reach = (10.0 + 4.0 * wide) * float(rho.std())
         finer = finer.narrowed(float(rho.mean()) - reach, float(rho.mean()) + reach)
     if look is not data or finer is not grid:
-        model, grid = build(data, finer), finer
-        density = Density.of(model)
+        model = build(data, finer)
+        place = replace(place, model=model, grid=finer, density=Density.of(model))
     if look is not data:
-        whitening = whitening.refined(density)
-    return _Place(model=model, grid=grid, density=density, whitening=whitening, shoulder=shoulder)
+        place = replace(place, whitening=place.whitening.refined(place.density))
+    return place
 
 
-def _law(grid: Grid, shoulder: Shoulder | None) -> dict[str, float]:
-    """The shoulder [days] of a power law, and what the log says of the law if it was asked."""
-    told = {"shoulder": grid.shoulder} if grid.is_power else {}
-    if shoulder is None:
-        return told
-    width = {"log_shoulder_sd": shoulder.log_sd} if grid.is_power else {}
-    return told | width | {"log_bayes_factor_of_power_law": shoulder.log_factor}
+def _law(place: Place) -> dict[str, float]:
+    """The shoulder [days] of a power law, and what the log says of the law and of regulars if it was asked."""
+    told = {"shoulder": place.grid.shoulder} if place.grid.is_power else {}
+    if place.shoulder is not None:
+        told |= {"log_shoulder_sd": place.shoulder.log_sd} if place.grid.is_power else {}
+        told |= {"log_bayes_factor_of_power_law": place.shoulder.log_factor}
+    return told if place.log_factor is None else told | {"log_bayes_factor_of_regulars": place.log_factor}
 
 
-def _drawn(place: _Place, data: FitData, means: Means) -> xr.DataTree:
+def _drawn(place: Place, data: FitData, means: Means) -> xr.DataTree:
     """Draw by the method that was asked for, or by NUTS where "auto" finds the approximation poor."""
     seed = means.random_seed
     if means.method == "laplace" or (means.method == "auto" and _is_large(data, place.grid)):

@@ -14,6 +14,7 @@ more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -130,11 +131,15 @@ class Whitening:
         hessian = (slopes[:, 0] - slopes[:, 1]) / (2 * _NEAR)
         curvature, directions = np.linalg.eigh((hessian + hessian.T) / 2)
         covariance = (directions / np.maximum(curvature, _LEAST_CURVATURE)) @ directions.T
-        return self.moved(mode - covariance @ slopes.mean(axis=(0, 1)), np.linalg.cholesky(covariance))
+        newton = mode - covariance @ slopes.mean(axis=(0, 1))
+        # Far from normal a whole step may lead anywhere: of regulars among loyal shoppers it lost 16,000 nats.
+        center = newton if loss(newton)[0] <= loss(mode)[0] + _GAIN else mode
+        return self.moved(center, np.linalg.cholesky(covariance))
 
     def log_evidence(self, density: Density) -> float:
-        """Logarithm of the density's integral by Laplace's method, but for a constant."""
-        return density(self.center)[0] + float(np.linalg.slogdet(self.root)[1])
+        """Logarithm of the density's integral by Laplace's method."""
+        log_volume = float(np.linalg.slogdet(self.root)[1]) + float(np.log(self.scale).sum())
+        return density(self.center)[0] + log_volume + 0.5 * self.center.size * math.log(2.0 * math.pi)
 
     def moved(self, center: Floats, root: Floats) -> Whitening:
         r"""Coordinates :math:`\xi` with :math:`\eta = c + M\xi` of the joint ones, M lower triangular.

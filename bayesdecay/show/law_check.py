@@ -180,9 +180,11 @@ def _told(model: DecayModel) -> str:
     """Options of the command line, and of the model, that make this law."""
     inf = model.shoulder == math.inf
     shoulder = "none" if inf else "" if model.shoulder is None else units.duration_label(model.shoulder)
-    words = [*([f"--shoulder {shoulder}"] if shoulder else []), *(["--regulars"] if model.regulars else [])]
+    words = [f"--shoulder {shoulder}"] if shoulder else []
     given = [f"shoulder={'math.inf' if inf else repr(shoulder)}"] if shoulder else []
-    given += ["regulars=True"] if model.regulars else []
+    if model.regulars is not None:
+        words += ["--regulars" if model.regulars else "--no-regulars"]
+        given += [f"regulars={model.regulars}"]
     return f"{' '.join(words)} (DecayModel({', '.join(given)}))" if words else "the default"
 
 

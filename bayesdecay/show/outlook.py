@@ -61,8 +61,8 @@ def half_life_shares(population: Population, history: History, *, ci_prob: float
     Notes
     -----
     :math:`P(\ln 2 / r < h) = \Phi((\mu_r - \log(\ln 2 / h)) / \sigma_r)`, of new users; by a power law with g(h) in the
-    place of h. Groups are weighted by their
-    users in the history, covariates are at their mean.
+    place of h. Groups are weighted by their users in the history, covariates are at their mean. Regulars are among
+    those with the longest half-lives.
     """
     ends = np.array(list(_HALF_LIVES.values()))
     location, weight = population.location[0], _group_weights(population, history)
@@ -70,6 +70,8 @@ def half_life_shares(population: Population, history: History, *, ci_prob: float
     rates = math.log(math.log(2.0)) - np.log(curves.aged(ends, population.grid.shoulder))
     standard = (location[:, :, None] - rates) / population.sigma[:, None, None]
     shares = np.diff(np.einsum("sge,g->se", norm.cdf(standard), weight), axis=1, prepend=0.0)
+    regular = population.regulars[0][:, None] if population.grid.regular else 0.0
+    shares = (1.0 - regular) * shares + regular * np.isinf(ends)
     return pd.DataFrame({"half_life": list(_HALF_LIVES), **_columns("share", shares, ci_prob)})
 
 
@@ -98,6 +100,12 @@ def parameters_in_words(population: Population, history: History, *, ci_prob: fl
             1 / np.sqrt(population.alpha),
         ),
     }
+    if population.grid.regular:
+        share, shift = population.regulars
+        draws |= {
+            "users whose interest does not fade; half-lives are those of the others": (SHARE, share),
+            "interest of users whose interest does not fade": ("times a typical user's first", np.exp(shift)),
+        }
     tails = [0.5, (1 - ci_prob) / 2, (1 + ci_prob) / 2]
     rows = [(what, unit, *np.quantile(values, tails)) for what, (unit, values) in draws.items()]
     return pd.DataFrame(rows, columns=["what", "unit", "value", *names.bounds("value")])

@@ -10,8 +10,9 @@ which are lost again by averaging over its posterior. A gain counts above that a
 from __future__ import annotations
 
 import json
+import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -118,12 +119,19 @@ def refitted(fit: DecayFit, history: History, *, rng: np.random.Generator) -> Re
 
 
 def _model(fit: DecayFit) -> DecayModel:
-    """The model as it was described when it was fitted."""
+    """The model as it was described when it was fitted; what was left to the log then is left to it again."""
     told = json.loads(fit.idata.attrs["model"])
+    found = DecayModel(
+        regulars=bool(told.get("regulars")),
+        calendar=Calendar(**told["calendar"]) if told.get("calendar") else None,
+        **{name: told.get(name) for name in ("restoration", "coupling", "rates", "clock")},
+    )
+    defaults = found.priors_in_force()
     priors = {name: Prior(**prior) for name, prior in told.get("priors", {}).items()}
-    kept = {name: told.get(name) for name in ("restoration", "coupling", "rates")}
-    calendar = Calendar(**told["calendar"]) if told.get("calendar") else None
-    return DecayModel(priors=priors, calendar=calendar, **kept)
+    own = {name: prior for name, prior in priors.items() if prior != defaults.get(name)}
+    left = "log_bayes_factor_of_regulars" in told
+    shoulder = None if "shoulder" in priors else told.get("shoulder", math.inf)
+    return replace(found, priors=own, regulars=None if left else found.regulars, shoulder=shoulder)
 
 
 def _gain(old: Population, new: Population, users: History, rng: np.random.Generator) -> tuple[float, float]:
@@ -133,7 +141,7 @@ def _gain(old: Population, new: Population, users: History, rng: np.random.Gener
     gains, sizes = [], np.array([len(batch) for batch in batches])
     for batch in batches:
         own, weight = block.take(batch), np.ones(len(batch))
-        by_old, by_new = (total_loglik(one, own, weight, grid).mean() for one in (old, new))
+        by_old, by_new = (total_loglik(one, own, weight, grid.with_law(one.grid)).mean() for one in (old, new))
         gains.append((by_new - by_old) / len(batch))
     spread = np.std(gains, ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else np.nan
     return float(np.average(gains, weights=sizes)), float(spread)

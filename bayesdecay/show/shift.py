@@ -89,7 +89,7 @@ def new_users(
     """Measure users acquired since the fit's cutoff by what the fit expects of users seen as long as they."""
     block = next(history.blocks(len(history)))
     like, weight = population.at(population.size // 2), np.ones(len(history))
-    grid = replace(grid, restorations=like.rho)  # which spares the statistics at all the others
+    grid = replace(grid.with_law(like.grid), restorations=like.rho)  # which spares the statistics at all the others
     drawn = replicated(population, history, random_seed=int(rng.integers(2**63)))
     measures = pd.DataFrame([_told(own, like, weight, grid) for own in (*drawn, block)])
     return [_row(NEW, str(name), measures[name].to_numpy(), tails) for name in measures]

@@ -26,8 +26,8 @@ __all__ = ["main"]
 CUTOFF, LENGTH = "1997-09-30", "273d"
 CLASSICS = {BG: fit_bgnbd, "Pareto/NBD": fit_paretonbd}
 FIXED = {
-    "exponential, ρ = 0": DecayModel(restoration=0.0, shoulder=math.inf),
-    "exponential, ρ = 1": DecayModel(restoration=1.0, shoulder=math.inf),
+    "exponential, ρ = 0": DecayModel(restoration=0.0, shoulder=math.inf, regulars=False),
+    "exponential, ρ = 1": DecayModel(restoration=1.0, shoulder=math.inf, regulars=False),
     "power law of 30 days, some never fade": DecayModel(shoulder="30d", regulars=True),
 }
 COVERAGE = (0.88, 0.96)

@@ -45,7 +45,8 @@ def replicate(seed: int, *, users: int = USERS, asked: int = ASKED) -> Replicate
     half = rng.random(len(experiment)) < 0.5
     learned, judged = experiment.select(half), experiment.select(~half)
     history = summarize(log, at=AT, activity="event")
-    decay = DecayModel(rates=100, shoulder=math.inf).fit(history, method="laplace", sampling=SAMPLING, random_seed=seed)
+    model = DecayModel(rates=100, shoulder=math.inf, regulars=False)
+    decay = model.fit(history, method="laplace", sampling=SAMPLING, random_seed=seed)
     fit = EFFECT_MODEL.fit(learned, decay, sampling=SAMPLING, random_seed=seed)
     options = DrawOptions(draws=DRAWN, random_seed=seed, allow_unconverged=True)
     p = fit.draws(judged, decay, options=options).transpose("arm", "user", "sample").to_numpy()

@@ -52,8 +52,8 @@ NARROW = {
     "alpha": Prior(distribution="LogNormal", parameters={"mu": 0.3, "sigma": 0.4}),
 }
 # The number of rates is told, so that the fit need not look for one; it is judged by doubling it all the same. The law
-# is told too: which one is chosen is a decision, and no posterior.
-MODEL = DecayModel(priors=NARROW, rates=72, shoulder=math.inf)
+# and the kinds of users are told too: which are chosen is a decision, and no posterior.
+MODEL = DecayModel(priors=NARROW, rates=72, shoulder=math.inf, regulars=False)
 SAMPLING = Sampling(draws=500, chains=2, cores=1, progress=False)
 # Users (the likelihood takes 128 at a time), days until the cutoff and after it, and users who are asked about.
 USERS, SEEN, AFTER, ASKED = 128, 120, 30, 8

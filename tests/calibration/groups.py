@@ -18,7 +18,7 @@ __all__ = ["GROUPS"]
 
 NAMES = tuple("abcdef")
 USERS, ASKED = 128, 48
-GROUPED = DecayModel(priors=MODEL.priors, rates=MODEL.rates, shoulder=MODEL.shoulder)
+GROUPED = DecayModel(priors=MODEL.priors, rates=MODEL.rates, shoulder=MODEL.shoulder, regulars=MODEL.regulars)
 SAMPLING = Sampling(draws=500, chains=2, cores=1, progress=False)
 QUANTITIES = ("log_rate", "log_interest")
 

@@ -51,7 +51,7 @@ def test_a_check_knows_of_the_calendar_what_was_known(log, tmp_path, monkeypatch
     models = []
 
     def told(*, calendar, restoration, shoulder, regulars):
-        assert (restoration, shoulder, regulars) == (None, None, False)
+        assert (restoration, shoulder, regulars) == (None, None, None)
         models.append(ToldDecay(calendar=calendar))
         return models[-1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
@@ -17,12 +18,17 @@ from bayesdecay.model.decay import DecayModel
 from bayesdecay.model.design import FitData
 from bayesdecay.model.fused import FusedLogLikelihood
 from bayesdecay.model.grid import Statistics
+from bayesdecay.model.laplace import StudentT
+from bayesdecay.model.place import Place, place_of
 from bayesdecay.model.population import total_loglik
+from bayesdecay.model.prior import DECAY_PRIORS, REGULAR_PRIORS
+from bayesdecay.model.run_in import run_in_table
 from tests.model.worlds import SHOP, block_of, history_of, population_at, simulated
 
 REGULARS = replace(SHOP, regulars=0.3, regulars_shift=0.7)
 USERS = [[], [2.0], [0.5, 3.0, 40.0], [float(t) for t in range(5, 100, 5)]]
 LENGTHS = [30.0, 90.0, 100.0, 100.0]
+NONE = DecayModel(regulars=False)
 
 
 def population(shop: Truth = REGULARS, *, draws: int = 1):
@@ -98,17 +104,99 @@ def test_a_regular_is_told_from_one_who_faded(tmp_path):
     assert found["p_return_365d"][0].as_py() > plain.score(history, options=options).table["p_return_365d"][0].as_py()
 
 
-def test_priors_of_regulars_belong_to_the_model_that_has_them():
-    assert {"share_regular", "shift_regular"} <= set(DecayModel(regulars=True).priors_table()["parameter"])
-    assert "share_regular" not in set(DecayModel().priors_table()["parameter"])
+def test_another_grid_by_the_same_law_has_the_regulars_too():
+    own = population()
+    block, weight = block_of(USERS, LENGTHS), np.ones(len(USERS))
+    other = grids.Grid.covering(200.0, 1 / 1_440, n_rates=80, restoration=SHOP.restoration).with_law(own.grid)
+    found = total_loglik(own, block, weight, other)[0]
+    assert found == pytest.approx(total_loglik(own, block, weight, own.grid)[0], abs=2e-3)
+
+
+# --- whether there are any, where that is left to the log ---
+
+
+def described(fit: bd.DecayFit) -> dict:
+    return json.loads(fit.idata.attrs["model"])
+
+
+def place(history: bd.History, *, regulars: bool) -> Place:
+    model = DecayModel(shoulder=math.inf)
+    grid = replace(model, regulars=regulars).grid(history)
+    return place_of(model.build, FitData.of(history), grid, shoulder=None, regulars=False)
+
+
+def evidence_by_sampling(found: Place) -> float:
+    """Logarithm of the mean of the weights that points from a wide law need."""
+    rng, size = np.random.default_rng(1), found.whitening.center.size
+    law = StudentT(center=np.zeros(size), root=np.eye(size))
+    eta = law.draws(1_500, rng)
+    height = np.array([found.density(point)[0] for point in found.whitening.parameters(eta)])
+    log_volume = np.linalg.slogdet(found.whitening.root)[1]
+    return float(logsumexp(height - law.log_density(eta)) - math.log(len(eta)) + log_volume)
+
+
+@pytest.mark.parametrize(("shop", "seed"), [(REGULARS, 1), (SHOP, 2)], ids=["some", "none"])
+def test_a_log_says_whether_there_are_regulars(shop, seed):
+    history = history_of(simulated(800, shop=replace(shop, half_life=10), random_seed=seed))
+    model = DecayModel(shoulder=math.inf)
+    fit = model.fit(history, method="laplace", random_seed=1)
+    told, regulars = described(fit), shop is REGULARS
+    without, among = (place(history, regulars=some) for some in (False, True))
+    by_sampling = evidence_by_sampling(among) - evidence_by_sampling(without)
+    # Laplace's method is off by some tenths of a nat.
+    assert told["log_bayes_factor_of_regulars"] == pytest.approx(by_sampling, abs=0.7)
+    assert told["regulars"] == regulars == (by_sampling > math.log(20))
+    assert ("share_regular" in fit.summary().index) == regulars
+    assert (fit.population(1).grid.regular > 0) == regulars
+    prior = (REGULAR_PRIORS if regulars else DECAY_PRIORS)["sigma_log_rate"]
+    assert told["priors"]["sigma_log_rate"]["distribution"] == prior.distribution
+
+
+def test_regulars_are_not_taken_for_a_power_law():
+    history = history_of(simulated(800, shop=replace(REGULARS, half_life=10), random_seed=3))
+    told = described(DecayModel().fit(history, method="laplace", random_seed=1))
+    assert told["regulars"]
+    assert told["log_bayes_factor_of_power_law"] < math.log(20)
+
+
+def test_who_says_so_has_regulars_or_none():
+    history = history_of(simulated(200, random_seed=2))
+    for regulars in (False, True):
+        model = DecayModel(regulars=regulars, shoulder=math.inf, restoration=SHOP.restoration)
+        told = described(model.fit(history, method="laplace", random_seed=1))
+        assert told["regulars"] == regulars
+        assert "log_bayes_factor_of_regulars" not in told
+
+
+def test_priors_of_regulars_belong_to_the_models_that_may_have_them():
+    for model in (DecayModel(), DecayModel(regulars=True)):
+        assert {"share_regular", "shift_regular"} <= set(model.priors_table()["parameter"])
+    assert "share_regular" not in set(DecayModel(regulars=False).priors_table()["parameter"])
+    own = {"share_regular": bd.Prior(distribution="Beta", parameters={"alpha": 1.0, "beta": 9.0})}
     with pytest.raises(ValueError, match="unknown prior 'share_regular'"):
-        DecayModel(priors={"share_regular": DecayModel(regulars=True).priors_in_force()["share_regular"]})
+        DecayModel(regulars=False, priors=own)
+    asked = DecayModel(priors=own)
+    assert asked.settled(regulars=True).priors_in_force()["share_regular"] == own["share_regular"]
+    assert asked.settled(regulars=False) == DecayModel(regulars=False)
+
+
+def test_old_customers_of_a_shop_with_regulars_are_more():
+    history = history_of(simulated(300, shop=REGULARS, random_seed=6))
+    model = DecayModel(regulars=True, shoulder=math.inf, restoration=SHOP.restoration)
+    fit, shares = model.fit(history, method="laplace", random_seed=1), []
+    for share in (0.0, 0.6):
+        fit.idata["posterior"]["share_regular"].values[:] = share
+        table = run_in_table(fit, history, "30d", shop_age="2000d", random_seed=1)
+        shares.append(table["share_old"][0])
+    assert shares[1] > shares[0] + 0.05  # 20,000 users tell shares to some thousandths
 
 
 def test_prior_predictive_has_users_who_never_fade():
     users = bd.prior_predictive(DecayModel(regulars=True), n=4_000, random_seed=1)
     share = float((users["half_life"] > 1e8).mean())
     assert share == pytest.approx(0.2, abs=4 * math.sqrt(0.2 * 0.8 / 4_000))  # the mean of Beta(1, 4)
+    left_to_the_log, none = (bd.prior_predictive(model, n=50, random_seed=1) for model in (DecayModel(), NONE))
+    assert left_to_the_log.equals(none)
 
 
 def test_simulated_regulars_keep_their_pace():

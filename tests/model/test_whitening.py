@@ -8,6 +8,7 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 import pytest
+from scipy.integrate import quad
 
 from bayesdecay.model.density import Density
 from bayesdecay.model.horseshoe import horseshoe
@@ -55,6 +56,26 @@ def grouped() -> pm.Model:
 
 def somewhere(density: Density, *shape: int) -> np.ndarray:
     return np.random.default_rng(2).uniform(-1, 1, size=(*shape, density.start.size))
+
+
+# --- the evidence ---
+
+
+def test_evidence_of_a_normal_law_is_its_integral(normal):
+    density = Density.of(normal)
+    assert Whitening.of(density).log_evidence(density) == pytest.approx(
+        np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(PRECISION)[1], abs=1e-4
+    )
+
+
+@pytest.mark.parametrize("needed", [-200.0, -5.0, 0.0, 40.0])
+def test_evidence_of_a_share_that_may_be_none_is_near_its_integral(needed):
+    with pm.Model() as model:
+        share = pm.Beta("share", 1.0, 4.0)
+        pm.Potential("loglik", needed * share)
+    density = Density.of(model)
+    whole, _ = quad(lambda s: 4.0 * (1 - s) ** 3 * np.exp(needed * s), 0.0, 1.0)
+    assert Whitening.of(density).log_evidence(density) == pytest.approx(np.log(whole), abs=0.15)
 
 
 # --- the density ---

@@ -21,11 +21,12 @@ from bayesdecay.errors import DataError, LeakageError
 from bayesdecay.model.replicate import replicated
 from bayesdecay.show.drift import Drift, drift
 from bayesdecay.show.drift_rules import judged
-from bayesdecay.show.refit import Refit
+from bayesdecay.show.refit import Refit, _model
 from bayesdecay.show.shift import KNOWN, NEW, known_users, mix, recalibration
 from tests.show import made
 
 FITTED_AT = "2024-07-31"  # in the middle of the acquisitions, with 150 days to follow
+NARROW = bd.Prior(distribution="LogNormal", parameters={"mu": 0.0, "sigma": 0.3})
 NO_GAIN = Refit(
     users=900, seconds=4.0, gain=0.001, gain_se=0.003, for_nothing=0.006, before=0.2, after=0.21, moved=0.01
 )
@@ -253,6 +254,20 @@ def test_a_new_fit_is_tried():
     assert found.refit.gains
     assert found.refit.after < found.refit.before
     assert "Refit. A new fit describes all users better by" in found.verdict[2]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        bd.DecayModel(clock="instants"),
+        bd.DecayModel(clock="instants", regulars=True, shoulder=30.0, restoration=0.6),
+        bd.DecayModel(clock="instants", regulars=False, shoulder=np.inf, priors={"alpha": NARROW}),
+    ],
+    ids=["left to the log", "regulars and a power law", "neither"],
+)
+def test_a_new_fit_is_of_the_same_model(model):
+    few = seen_now(2, users=60)
+    assert _model(model.fit(few, method="laplace", random_seed=1)) == model
 
 
 def test_json_holds_all(faded, tmp_path):

@@ -84,7 +84,7 @@ def test_laws_differ_from_the_model_in_their_law_alone():
         "exponential, some never fade",
         "power law, 14d, some never fade",
     ]
-    assert all(replace(law, shoulder="14d", regulars=False) == model for law in laws.values())
+    assert all(replace(law, shoulder="14d", regulars=None) == model for law in laws.values())
 
 
 def test_a_law_that_does_not_converge_is_refused(log):

@@ -148,6 +148,16 @@ def test_parameters_in_words_are_the_truth(truth, history):
     assert told["half-life that a quarter of the users exceed"] == pytest.approx(40 * np.exp(0.6745 * 0.7), rel=0.01)
 
 
+def test_regulars_are_told_of_and_have_the_longest_half_lives(truth, history):
+    regular = replace(truth.grid, regular=float(truth.grid.rates[0]))
+    some = replace(truth, grid=regular, regulars=np.tile([[0.25], [0.7]], (1, truth.size)))
+    told = outlook.parameters_in_words(some, history).set_index("what")["value"]
+    assert told["users whose interest does not fade; half-lives are those of the others"] == pytest.approx(0.25)
+    assert told["interest of users whose interest does not fade"] == pytest.approx(np.exp(0.7))
+    shares, of_others = (outlook.half_life_shares(one, history)["share"].to_numpy() for one in (some, truth))
+    assert shares == pytest.approx(0.75 * of_others + 0.25 * np.array([0, 0, 0, 0, 0, 1.0]))
+
+
 def test_lapsed_are_counted_from_the_last_activity(history):
     silent = np.concatenate([block.T - block.last for block in history.blocks()])
     assert outlook.lapsed_count(history, 30.0) == (silent >= 30.0).sum() > 0

@@ -44,6 +44,10 @@ _MODEL = (
 )
 _EXPONENTIAL = "I₀ · exp(−r · V(t))"
 _POWER = "I₀ · (1 + V(t) / τ)^(−r · τ) with τ = {shoulder} days, which falls ever more slowly"
+_REGULARS = (
+    "A share π of the users are regulars: their interest does not fade, and its mean is e^ν times that of a typical "
+    "user's first."
+)
 _SHOCKS = (
     "A factor that all users share is on top of that intensity. It stands for what no user's own past foretells: "
     "seasons, offers, changes of the shop. Its logarithm walks by σ_walk from week to week, and a single week lies "
@@ -86,6 +90,7 @@ def method_section(content: ReportContent) -> Section:
         title="Method and settings",
         parts=(
             Text(text=_MODEL.format(law=_law(content))),
+            *([Text(text=_REGULARS)] if _description(content).get("regulars") else []),
             *_shocks(content),
             Text(text=_TOLD),
             tabulated(pairs(_settings(content)), "Settings of this run", {"Setting": "what", "Value": "value"}),
