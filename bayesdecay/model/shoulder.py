@@ -12,9 +12,10 @@ these are integrated out by Laplace's method,
 
 At the first :math:`\tau` the mode is searched for anew: begun at the exponential law's, the search got lost on half a
 year of CDNOW, whose users the two laws tell apart by different things. The density of :math:`\log\tau` is then
-followed uphill in factors of two, and the vertex of the parabola through the best three is taken. The Bayes factor of the power law, its :math:`\tau` integrated out under that parabola, against the
-exponential law decides: the exponential law is left on strong evidence alone, 20 to 1. What is drawn is drawn at one
-law; with less evidence than that, a power law's rates and half-lives would claim to be known better than they are.
+followed uphill in factors of two, and the vertex of the parabola through the best three is taken. The Bayes factor of
+the power law, its :math:`\tau` integrated out under that parabola, against the exponential law decides: the exponential
+law is left on strong evidence alone, 20 to 1. What is drawn is drawn at one law; with less evidence than that, a power
+law's rates and half-lives would claim to be known better than they are.
 
 References
 ----------

@@ -131,7 +131,9 @@ def test_every_user_is_in_it(lapsed, decay, everybody):
 def test_a_fit_with_regulars_is_refused(lapsed, decay, everybody):
     tree = decay.idata.copy()
     tree.attrs = tree.attrs | {"model": json.dumps(json.loads(tree.attrs["model"]) | {"regulars": True})}
-    with pytest.raises(ValueError, match="interest='joint' knows one kind of users; give it a decay fit without"):
+    with pytest.raises(
+        ValueError, match="one kind of users, and some of this fit never fade; give it a decay fit without"
+    ):
         ReactivationModel(interest="joint").fit(lapsed, DecayFit(idata=tree), history=everybody)
 
 

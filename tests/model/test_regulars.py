@@ -129,7 +129,7 @@ def evidence_by_sampling(found: Place) -> float:
     """Logarithm of the mean of the weights that points from a wide law need."""
     rng, size = np.random.default_rng(1), found.whitening.center.size
     law = StudentT(center=np.zeros(size), root=np.eye(size))
-    eta = law.draws(1_500, rng)
+    eta = law.draws(1_000, rng)
     height = np.array([found.density(point)[0] for point in found.whitening.parameters(eta)])
     log_volume = np.linalg.slogdet(found.whitening.root)[1]
     return float(logsumexp(height - law.log_density(eta)) - math.log(len(eta)) + log_volume)
@@ -137,7 +137,7 @@ def evidence_by_sampling(found: Place) -> float:
 
 @pytest.mark.parametrize(("shop", "seed"), [(REGULARS, 1), (SHOP, 2)], ids=["some", "none"])
 def test_a_log_says_whether_there_are_regulars(shop, seed):
-    history = history_of(simulated(800, shop=replace(shop, half_life=10), random_seed=seed))
+    history = history_of(simulated(500, shop=replace(shop, half_life=10), random_seed=seed))
     model = DecayModel(shoulder=math.inf)
     fit = model.fit(history, method="laplace", random_seed=1)
     told, regulars = described(fit), shop is REGULARS
@@ -153,14 +153,14 @@ def test_a_log_says_whether_there_are_regulars(shop, seed):
 
 
 def test_regulars_are_not_taken_for_a_power_law():
-    history = history_of(simulated(800, shop=replace(REGULARS, half_life=10), random_seed=3))
+    history = history_of(simulated(500, shop=replace(REGULARS, half_life=10), random_seed=3))
     told = described(DecayModel().fit(history, method="laplace", random_seed=1))
     assert told["regulars"]
     assert told["log_bayes_factor_of_power_law"] < math.log(20)
 
 
 def test_who_says_so_has_regulars_or_none():
-    history = history_of(simulated(200, random_seed=2))
+    history = history_of(simulated(60, random_seed=2))
     for regulars in (False, True):
         model = DecayModel(regulars=regulars, shoulder=math.inf, restoration=SHOP.restoration)
         told = described(model.fit(history, method="laplace", random_seed=1))
@@ -180,15 +180,15 @@ def test_priors_of_regulars_belong_to_the_models_that_may_have_them():
     assert asked.settled(regulars=False) == DecayModel(regulars=False)
 
 
-def test_old_customers_of_a_shop_with_regulars_are_more():
-    history = history_of(simulated(300, shop=REGULARS, random_seed=6))
+def test_old_customers_are_simulated_with_the_regulars_among_them():
+    history = history_of(simulated(100, shop=REGULARS, random_seed=6))
     model = DecayModel(regulars=True, shoulder=math.inf, restoration=SHOP.restoration)
     fit, shares = model.fit(history, method="laplace", random_seed=1), []
     for share in (0.0, 0.6):
         fit.idata["posterior"]["share_regular"].values[:] = share
-        table = run_in_table(fit, history, "30d", shop_age="2000d", random_seed=1)
+        table = run_in_table(fit, history, "30d", shop_age="300d", random_seed=1)
         shares.append(table["share_old"][0])
-    assert shares[1] > shares[0] + 0.05  # 20,000 users tell shares to some thousandths
+    assert shares[1] > shares[0] + 0.02  # 20,000 users tell shares to some thousandths
 
 
 def test_prior_predictive_has_users_who_never_fade():
