@@ -88,6 +88,8 @@ def test_options_make_the_model_that_is_fitted(log, tmp_path, monkeypatch, calen
     assert jobs[0].decay == bd.DecayModel(shoulder="30d", regulars=True, calendar=bd.read_calendar(calendar))
     bayesdecay("run", log, "--activity", "event", "--out", tmp_path / "out", "--shoulder", "none")
     assert jobs[1].decay == bd.DecayModel(shoulder=math.inf)
+    bayesdecay("run", log, "--activity", "event", "--out", tmp_path / "out", "--no-regulars")
+    assert jobs[2].decay == bd.DecayModel(regulars=False)
     wrong = bayesdecay("run", log, "--activity", "event", "--out", tmp_path / "out", "--shoulder", "30 days")
     assert wrong.code == 2
     assert "duration '30 days' cannot be read" in wrong.err

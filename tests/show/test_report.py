@@ -302,6 +302,14 @@ def test_the_method_tells_what_all_users_share(content):
     assert len(section.parts) == len(without.parts) + 1
 
 
+def test_the_method_tells_of_regulars_where_there_are_any(content):
+    tree = content.decay.idata.copy()
+    tree.attrs["model"] = json.dumps(json.loads(tree.attrs["model"]) | {"regulars": True})
+    some = method_section(replace(content, decay=DecayFit(idata=tree)))
+    assert "A share π of the users are regulars: their interest does not fade" in some.parts[1].text
+    assert len(some.parts) == len(method_section(content).parts) + 1
+
+
 def test_what_is_foreseen_is_told_beside_numbers_of_all_users(content):
     assert in_numbers(content.decay) == ""
     tree = content.decay.idata.copy()
