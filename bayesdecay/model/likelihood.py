@@ -25,8 +25,9 @@ import numpy as np
 from numpy.polynomial.chebyshev import chebvander
 from numpy.typing import NDArray
 
-from bayesdecay.model.grid import Statistics, chebyshev_nodes
+from bayesdecay.model.grid import chebyshev_nodes
 from bayesdecay.model.kernel import exponentiate
+from bayesdecay.model.user_statistics import Statistics
 from bayesdecay.model.vector_math import exp32, softplus32
 
 __all__ = ["LANES", "marginal_loglik", "side_by_side"]

@@ -38,10 +38,11 @@ from bayesdecay.data.calendar import Calendar
 from bayesdecay.data.history import Block, History, HistoryFile
 from bayesdecay.errors import DataError
 from bayesdecay.model import kernel, streams
-from bayesdecay.model.grid import DAYS, Statistics
+from bayesdecay.model.grid import DAYS
 from bayesdecay.model.intervals import interval_ends
 from bayesdecay.model.population import Population
 from bayesdecay.model.scores import Forecast, ScoreOptions, Scores
+from bayesdecay.model.user_statistics import Statistics
 
 __all__ = [
     "Forecast",

@@ -22,8 +22,9 @@ from measuring import arguments, goal, markdown, stamp, tell
 from bayesdecay import simulate, summarize
 from bayesdecay.data.events import read_events
 from bayesdecay.model import grid as grids
-from bayesdecay.model.grid import Grid, Statistics
+from bayesdecay.model.grid import Grid
 from bayesdecay.model.likelihood import marginal_loglik, side_by_side
+from bayesdecay.model.user_statistics import Statistics
 from bayesdecay.model.vector_math import exp32, log1p32
 
 __all__ = ["main"]

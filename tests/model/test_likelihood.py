@@ -13,8 +13,10 @@ from scipy.special import gammaln
 from bayesdecay.model import grid as grids
 from bayesdecay.model import likelihood
 from bayesdecay.model.fused import FusedLogLikelihood
-from bayesdecay.model.grid import Grid, Statistics, chebyshev_nodes
+from bayesdecay.model.grid import Grid, chebyshev_nodes
 from bayesdecay.model.likelihood import LANES, marginal_loglik, side_by_side
+from bayesdecay.model.user_statistics import Statistics
+from bayesdecay.model.user_statistics import marginal_loglik as plain_loglik
 from tests.model.worlds import SHOP, block_of, history_of, simulated
 
 PARAMETERS = ("log_weight", "log_beta", "alpha", "rho")
@@ -37,7 +39,7 @@ class Case:
         """The sum by the plain formula in double precision, the gamma functions left out."""
         log_weight, log_beta, alpha, rho = parameters
         n, design = self.part.n, self.design
-        each = grids.marginal_loglik(self.part, self.grid, log_weight[design], log_beta[design], alpha=alpha, rho=rho)
+        each = plain_loglik(self.part, self.grid, log_weight[design], log_beta[design], alpha=alpha, rho=rho)
         return float(self.weight @ (each - gammaln(alpha + n) + gammaln(alpha)))
 
     @property
