@@ -23,7 +23,8 @@ from bayesdecay import simulate, summarize
 from bayesdecay.data.events import read_events
 from bayesdecay.model import grid as grids
 from bayesdecay.model.grid import Grid
-from bayesdecay.model.likelihood import marginal_loglik, side_by_side
+from bayesdecay.model.lanes import side_by_side
+from bayesdecay.model.likelihood import marginal_loglik
 from bayesdecay.model.user_statistics import Statistics
 from bayesdecay.model.vector_math import exp32, log1p32
 
