@@ -17,7 +17,7 @@ from bayesdecay.data.history import summarize
 from bayesdecay.data.truth import Population as Truth
 from bayesdecay.model import ahead, pace, power
 from bayesdecay.model.grid import Grid
-from bayesdecay.model.past_counts import replicated
+from bayesdecay.model.past_counts import tally_replicated
 from bayesdecay.model.reference import log_likelihood
 from bayesdecay.model.sampling import Sampling
 from bayesdecay.model.scoring import ScoreOptions, forecast_counts, score, user_draws
@@ -213,7 +213,7 @@ def test_pace_of_the_truth_is_even(history):
 
 def test_the_past_is_replicated_by_the_law(history):
     cuts = np.array([5.0, 20.0])
-    users = replicated(population_at(SHOP, draws=3), history, cuts, cuts, np.random.default_rng(1)).users
+    users = tally_replicated(population_at(SHOP, draws=3), history, cuts, cuts, np.random.default_rng(1)).users
     number = (users * np.arange(users.shape[1])).sum(axis=1)
     assert number.mean() == pytest.approx(history.table["n"].to_numpy().sum(), rel=0.08)
 
