@@ -381,7 +381,7 @@ def test_blocks_and_labels_go_their_own_way(crowd, monkeypatch):
     shares, population = shares_of(50), population_at(RESTORING, draws=50)
     options = ScoreOptions(horizons={"month": 30.0, "week": 7.0, "same": 30.0}, random_seed=3)
     whole = pa.Table.from_batches(score_kind_blocks(shares, population, counts, options)).to_pandas()
-    monkeypatch.setattr("bayesdecay.model.scoring._ROWS", 7)
+    monkeypatch.setattr("bayesdecay.model.block_draws._ROWS", 7)
     monkeypatch.setattr("bayesdecay.model.kind_scoring._NUMBERS", 900)
     parts = list(score_kind_blocks(shares, population, counts, options))
     assert [len(part) for part in parts] == [7, 7, 7, 7, 2]
