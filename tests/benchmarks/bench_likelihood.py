@@ -107,10 +107,9 @@ def _graph(part: Statistics, grid: Grid) -> Any:
     alpha, rho = pt.scalar("alpha"), pt.scalar("rho")
     low, high = grid.restorations[0], grid.restorations[-1]
     powers = ((2.0 * rho - low - high) / (high - low)) ** np.arange(grid.restorations.size)
-    log_exposure = pt.tensordot(
-        pytensor.shared(np.log(part.exposure).transpose(0, 2, 1)), pt.dot(grid.lagrange, powers), axes=1
-    )
-    n, age = part.n[:, None], (part.ageing[:, 0] - rho * part.ageing[:, 1])[:, None]
+    weights = pt.dot(grid.lagrange, powers)
+    log_exposure = pt.tensordot(pytensor.shared(np.log(part.exposure).transpose(0, 2, 1)), weights, axes=1)
+    n, age = part.n[:, None], pt.dot(part.ageing, weights)[:, None]
     excess = pt.softplus(log_exposure - log_beta)
     term = log_weight - n * log_beta - grid.rates * age - (alpha + n) * excess
     value = pt.sum(pt.logsumexp(term, axis=1))
