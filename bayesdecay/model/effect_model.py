@@ -31,6 +31,7 @@ import numpy as np
 import pandas as pd
 import pymc as pm
 import pytensor.tensor as pt
+import xarray as xr
 from numpy.typing import NDArray
 
 from bayesdecay import names
@@ -43,11 +44,13 @@ from bayesdecay.model.density import Density
 from bayesdecay.model.effect_fit import EffectFit
 from bayesdecay.model.expression import columns_of, read_terms
 from bayesdecay.model.formula import Formula
+from bayesdecay.model.latent_interest import KnownInterest
 from bayesdecay.model.logit_graph import Outcome
 from bayesdecay.model.missing import TREATMENTS
 from bayesdecay.model.posterior import Verdict, labelled
 from bayesdecay.model.prior import EFFECT_PRIORS, Prior, priors_table, with_changes
 from bayesdecay.model.sampling import FEW_PARAMETERS, Sampling, draw_posterior
+from bayesdecay.model.shared_interest import SHARED_INTEREST
 from bayesdecay.model.terms import Design, Terms
 from bayesdecay.model.treated import Treatment
 from bayesdecay.model.treated_users import interest_of
@@ -153,13 +156,14 @@ class EffectModel:
         """
         formula = self.parsed()
         value = self._checked(experiment, formula)
-        level = np.zeros((len(experiment), 1))
+        latent = KnownInterest(level=np.zeros((len(experiment), 1)))
         if formula.interest:
-            level = interest_of(experiment, decay).slices(random_seed)
+            latent = interest_of(experiment, decay).known()
         known = experiment.table.drop(columns=[names.ARM, *experiment.outcomes])
-        terms = Terms.learn(formula, known, level, missing=self.missing)
+        terms = Terms.learn(formula, known, latent.level, missing=self.missing)
         treatment = Treatment.of(terms, arms=experiment.arms)
-        model = self.build(terms, terms.design(known, level), treatment, experiment.given, value)
+        design = terms.design(known, latent.level, latent.moves)
+        model = self.build(terms, design, treatment, experiment.given, value)
         density = Density.of(model)
         tree = draw_posterior(
             model,
@@ -168,6 +172,8 @@ class EffectModel:
             whitening=Whitening.of(density, bent_by="slope_interest" if formula.interest else None),
             random_seed=random_seed,
         )
+        if latent.shared is not None:
+            tree[SHARED_INTEREST] = xr.DataTree(latent.shared.to_dataset())
         tree["posterior"]["slope_interest"].attrs["fixed"] = int(not formula.interest)
         description = {
             "terms": terms.to_dict(),

@@ -20,6 +20,7 @@ from bayesdecay.model.fused import FusedLogLikelihood
 from bayesdecay.model.grouped_logistic import group_nodes
 from bayesdecay.model.horseshoe import horseshoe
 from bayesdecay.model.prior import Prior
+from bayesdecay.model.shared_interest import SHARED_INTEREST
 from bayesdecay.model.terms import Design, Terms
 from bayesdecay.model.variables import OFFSET, PLAIN_SLOPE, pooled, variable
 
@@ -29,8 +30,8 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-_LOGLIK = FusedLogLikelihood("bayesdecay.model.logistic.mixed_logistic_loglik", n_parameters=4)
-_GROUPED = FusedLogLikelihood("bayesdecay.model.grouped_logistic.grouped_logistic_loglik", n_parameters=5)
+_LOGLIK = FusedLogLikelihood("bayesdecay.model.logistic.mixed_logistic_loglik", n_parameters=5)
+_GROUPED = FusedLogLikelihood("bayesdecay.model.grouped_logistic.grouped_logistic_loglik", n_parameters=6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,8 @@ class Outcome:
 class Linear:
     """The logit of row i is ``offset[code[i]] + x[i] @ coefficient + interest * level + spread[pair[i]] * normal``.
 
-    ``tau`` is the spread of the intercepts that are averaged over, None where there are none.
+    ``shared`` is what moves the levels of all rows, ``tau`` the spread of the intercepts that are averaged over, None
+    where there are none.
     """
 
     coefficient: Any
@@ -59,6 +61,7 @@ class Linear:
     interest: Any
     spread: Any
     pair: Integers
+    shared: Any
     tau: Any
 
 
@@ -110,7 +113,14 @@ def linear(
     offset, code = _offset(intercept, by_group, design)
     spread, pair = _spread(coefficient, by_group, design)
     return Linear(
-        coefficient=coefficient, offset=offset, code=code, interest=of_interest, spread=spread, pair=pair, tau=tau
+        coefficient=coefficient,
+        offset=offset,
+        code=code,
+        interest=of_interest,
+        spread=spread,
+        pair=pair,
+        shared=_shared(design),
+        tau=tau,
     )
 
 
@@ -122,10 +132,11 @@ def add_loglik(found: Linear, terms: Terms, design: Design, outcome: Outcome) ->
         "code": found.code,
         "pair": found.pair,
         "level": design.level.astype(np.float32),
+        "move": design.moves.astype(np.float32),
         "sign": np.where(outcome.returned, 1.0, -1.0),
         "weight": outcome.weight,
     }
-    parameters = (found.coefficient, found.offset, found.interest, found.spread)
+    parameters = (found.coefficient, found.offset, found.interest, found.spread, found.shared)
     if terms.averaged is None:
         # In columns, and rows that miss the same features together, as the loop is fastest.
         order = np.argsort(found.pair, kind="stable")
@@ -166,6 +177,12 @@ def rows_by_group(group: Integers) -> tuple[Integers, Integers]:
     order = np.argsort(group, kind="stable").astype(np.int64)
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     return order, np.append(starts, group.size).astype(np.int64)
+
+
+def _shared(design: Design) -> Any:
+    """Make the standard normal numbers that move all users' interests, as many as the design has directions."""
+    directions = design.moves.shape[1]
+    return pm.Normal(SHARED_INTEREST, shape=directions) if directions else pt.zeros(0)
 
 
 def _slope_of_interest(priors: Mapping[str, Prior], terms: Terms) -> Any:

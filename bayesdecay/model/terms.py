@@ -66,7 +66,8 @@ class Design:
 
     ``x`` (row, feature), what is missing replaced by its expectation; ``pattern`` (row,) of what was missing and
     ``root`` (pattern, feature, feature) of its covariance, see :mod:`bayesdecay.model.missing`; ``groups`` (row,
-    bracket); ``level`` (row, j) values of log interest.
+    bracket); ``level`` (row, j) values of log interest, and ``moves`` (row, direction, j), how they move with what all
+    users share (:mod:`bayesdecay.model.shared_interest`).
     """
 
     x: Floats
@@ -74,6 +75,7 @@ class Design:
     root: Floats
     groups: Integers
     level: Floats
+    moves: Floats
 
     def rows(self, kept: Any) -> Design:
         """Take some rows."""
@@ -83,7 +85,12 @@ class Design:
             root=self.root,
             groups=self.groups[kept],
             level=self.level[kept],
+            moves=self.moves[kept],
         )
+
+    def levels_at(self, shared: Floats) -> Floats:
+        """Values (row, j) of log interest, what all users share (direction,) being known."""
+        return self.level + np.einsum("rkj,k->rj", self.moves, shared)
 
     def merged(self, returned: NDArray[np.bool_]) -> tuple[Design, NDArray[np.bool_], Floats]:
         """Merge equal rows with equal outcomes: the distinct ones, their outcomes, and how many share each."""
@@ -219,8 +226,8 @@ class Terms:
             counts |= {"embedding": gone} if gone else {}
         return counts
 
-    def design(self, table: pd.DataFrame, log_interest: Floats) -> Design:
-        """Matrices of a table of snapshots and values (row, j) of its users' log interest.
+    def design(self, table: pd.DataFrame, log_interest: Floats, moves: Floats | None = None) -> Design:
+        """Matrices of a table of snapshots and values (row, j) of its users' log interest, and how these move.
 
         Raises
         ------
@@ -238,6 +245,7 @@ class Terms:
             root=completed.root,
             groups=np.stack(groups, axis=1) if groups else np.zeros((len(table), 0), dtype=np.int64),
             level=np.ascontiguousarray(level),
+            moves=np.zeros((len(table), 0, level.shape[1])) if moves is None else moves / self.interest_scale,
         )
 
     def _completed(self, values: Floats, level: Floats) -> Completed:

@@ -44,7 +44,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.special import gammaln, logsumexp
+from scipy.special import gammaln, logsumexp, softmax
 
 from bayesdecay import names
 from bayesdecay.data.history import Block, History
@@ -52,7 +52,7 @@ from bayesdecay.model.days import weighed_days
 from bayesdecay.model.exposure import ages, exposures, power_exposures
 from bayesdecay.model.grid import DAYS, Grid
 
-__all__ = ["Statistics", "activities", "marginal_loglik", "statistics", "weighed"]
+__all__ = ["Statistics", "activities", "marginal_loglik", "posterior_of_rates", "statistics", "weighed"]
 
 Floats = NDArray[np.float64]
 
@@ -136,9 +136,28 @@ def marginal_loglik(
 
     ``log_weight`` and ``log_beta_k`` have shape (rate,) or (row, rate).
     """
+    term, _ = _terms(part, grid, log_weight, log_beta_k, alpha=alpha, rho=rho)
+    return gammaln(alpha + part.n) - gammaln(alpha) + logsumexp(term, axis=1)
+
+
+def posterior_of_rates(
+    part: Statistics, grid: Grid, log_weight: Floats, log_beta_k: Floats, *, alpha: float, rho: float
+) -> tuple[Floats, Floats]:
+    """Share (row, rate) of each rate in a user's posterior, and the logarithm (row, rate) of beta + E at it.
+
+    The arguments are those of :func:`marginal_loglik`.
+    """
+    term, log_b = _terms(part, grid, log_weight, log_beta_k, alpha=alpha, rho=rho)
+    return np.asarray(softmax(term, axis=1)), log_b
+
+
+def _terms(
+    part: Statistics, grid: Grid, log_weight: Floats, log_beta_k: Floats, *, alpha: float, rho: float
+) -> tuple[Floats, Floats]:
+    """Logarithms (row, rate) of the terms of the sum over rates, and of beta + E."""
     weights = grid.interpolation(rho)
     log_exposure = np.tensordot(np.log(part.exposure), weights, axes=(1, 0))
     age = (part.ageing @ weights)[:, None]
-    n = part.n[:, None]
-    term = log_weight + alpha * log_beta_k - grid.all_rates * age - (alpha + n) * np.logaddexp(log_beta_k, log_exposure)
-    return gammaln(alpha + part.n) - gammaln(alpha) + logsumexp(term, axis=1)
+    log_b = np.logaddexp(log_beta_k, log_exposure)
+    term = log_weight + alpha * log_beta_k - grid.all_rates * age - (alpha + part.n[:, None]) * log_b
+    return term, log_b
