@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from bayesdecay import names
 from bayesdecay.model.posterior import thinned
-from bayesdecay.model.shared_interest import SHARED_INTEREST
 from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.variables import SHARED_INTEREST
 
 __all__ = ["BASELINE", "MISSING", "SMALL_GROUPS", "Coefficients", "group_part", "patterns"]
 

@@ -26,11 +26,11 @@ from bayesdecay.model.effect_draws import EffectDraws
 from bayesdecay.model.intervals import interval_ends
 from bayesdecay.model.paired import draws_of, paired
 from bayesdecay.model.posterior import Verdict, summary_table, verdict_of, write_tree
-from bayesdecay.model.shared_interest import SHARED_INTEREST
 from bayesdecay.model.terms import Terms
 from bayesdecay.model.treated import Treatment
 from bayesdecay.model.treated_users import Users, ids_of, interest_of, table_of
 from bayesdecay.model.uncertainty import DrawOptions
+from bayesdecay.model.variables import SHARED_INTEREST
 
 __all__ = ["EffectFit"]
 

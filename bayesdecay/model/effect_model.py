@@ -50,11 +50,10 @@ from bayesdecay.model.missing import TREATMENTS
 from bayesdecay.model.posterior import Verdict, labelled
 from bayesdecay.model.prior import EFFECT_PRIORS, Prior, priors_table, with_changes
 from bayesdecay.model.sampling import FEW_PARAMETERS, Sampling, draw_posterior
-from bayesdecay.model.shared_interest import SHARED_INTEREST
 from bayesdecay.model.terms import Design, Terms
 from bayesdecay.model.treated import Treatment
 from bayesdecay.model.treated_users import interest_of
-from bayesdecay.model.variables import OFFSET, spread_or_less, variable
+from bayesdecay.model.variables import OFFSET, SHARED_INTEREST, spread_or_less, variable
 from bayesdecay.model.whitening import Whitening
 
 __all__ = ["EffectModel"]
@@ -156,13 +155,13 @@ class EffectModel:
         """
         formula = self.parsed()
         value = self._checked(experiment, formula)
-        latent = KnownInterest(level=np.zeros((len(experiment), 1)))
+        latent = KnownInterest.certain(np.zeros((len(experiment), 1)))
         if formula.interest:
             latent = interest_of(experiment, decay).known()
         known = experiment.table.drop(columns=[names.ARM, *experiment.outcomes])
-        terms = Terms.learn(formula, known, latent.level, missing=self.missing)
+        terms = Terms.learn(formula, known, latent.level, chance=latent.chance, missing=self.missing)
         treatment = Treatment.of(terms, arms=experiment.arms)
-        design = terms.design(known, latent.level, latent.moves)
+        design = terms.design(known, latent.level, chance=latent.chance, moves=latent.moves)
         model = self.build(terms, design, treatment, experiment.given, value)
         density = Density.of(model)
         tree = draw_posterior(

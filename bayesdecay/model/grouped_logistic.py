@@ -6,7 +6,7 @@ Rows of one group g share a normal number :math:`\xi_g`, scaled by :math:`\tau`:
 
     p(y_g) = \int \prod_{i \in g} p_i(\xi)\, \mathrm{Normal}(\xi; 0, 1)\, d\xi
         \approx \sum_q w_q \prod_{i \in g} p_i(\xi_q), \qquad
-    p_i(\xi) = \frac1J \sum_j \sigma\big(s_i\,(a + x_i \cdot b + b_I \ell_{ij} + \tau\xi + \dots)\big),
+    p_i(\xi) = \sum_j c_j\, \sigma\big(s_i\,(a + x_i \cdot b + b_I \ell_{ij} + \tau\xi + \dots)\big),
 
 at Gauss-Hermite nodes, so that the sampler sees :math:`\tau` and no variable a group. It holds where a group has few
 rows: with many, its own :math:`\xi` is known better than the nodes are dense.
@@ -53,6 +53,7 @@ def grouped_logistic_loglik(  # noqa: PLR0913 - six parameters and the data of o
     move: Floats,
     sign: Floats,
     weight: Floats,
+    chance: Floats,
     starts: Integers,
     nodes: Floats,
     log_weights: Floats,
@@ -76,7 +77,7 @@ def grouped_logistic_loglik(  # noqa: PLR0913 - six parameters and the data of o
             for k in range(shared.size):
                 _add_product(shared[k], move[i, k], moved)
             own = along[i - starts[g]]
-            _at_nodes(work, slope, spread[pair[i]], moved, move[i], sign[i], weight[i], share, own)
+            _at_nodes(work, slope, spread[pair[i]], moved, move[i], sign[i], weight[i], chance, share, own)
         value += _normalise(share)
         for i in range(starts[g], starts[g + 1]):
             own = along[i - starts[g]]
@@ -103,6 +104,7 @@ def group_moments(  # noqa: PLR0913 - as above
     level: Floats,
     sign: Floats,
     weight: Floats,
+    chance: Floats,
     starts: Integers,
     nodes: Floats,
     log_weights: Floats,
@@ -118,7 +120,7 @@ def group_moments(  # noqa: PLR0913 - as above
         share[:] = log_weights
         for i in range(starts[g], starts[g + 1]):
             work[0] = logit[i] + tau * nodes
-            _at_nodes(work, slope, spread[i], level[i], still, sign[i], weight[i], share, unused)
+            _at_nodes(work, slope, spread[i], level[i], still, sign[i], weight[i], chance, share, unused)
         _normalise(share)
         for q in range(share.size):
             mean[g] += share[q] * tau * nodes[q]
@@ -143,6 +145,7 @@ def _at_nodes(  # noqa: PLR0913 - a row, and what is written of it
     move: Floats,
     sign: float,
     weight: float,
+    chance: Floats,
     log_share: Floats,
     along: Floats,
 ) -> None:
@@ -163,8 +166,8 @@ def _at_nodes(  # noqa: PLR0913 - a row, and what is written of it
             shift = slope * level[j] + v * node
             for q in range(at.size):
                 p = 1.0 / (1.0 + exp(-max(-_STEEPEST, min(_STEEPEST, sign * (at[q] + shift)))))
-                d = share * p * (1.0 - p)
-                total[q] += share * p
+                d = share * chance[j] * p * (1.0 - p)
+                total[q] += share * chance[j] * p
                 change[q] += d
                 change_level[q] += d * level[j]
                 change_node[q] += d * node
@@ -173,7 +176,7 @@ def _at_nodes(  # noqa: PLR0913 - a row, and what is written of it
                 _add_product(move[k, j], step, along[3 + k])
     for q in range(at.size):
         scale = weight * sign / total[q]
-        log_share[q] += weight * log(total[q] / level.size)
+        log_share[q] += weight * log(total[q])
         along[0, q], along[1, q], along[2, q] = scale * change[q], scale * change_level[q], scale * change_node[q]
         along[3:, q] *= scale
 

@@ -1,14 +1,15 @@
 r"""What is known of a user's interest given the population, in closed form: no draws of it are needed.
 
-In: draws of the population, and users' histories. Out: under each draw, the means of equally probable slices of each
-user's posterior of log interest at the cutoff; and its expectation over all of them.
+In: draws of the population, and users' histories. Out: under each draw, the means of some slices of each user's
+posterior of log interest at the cutoff; and its expectation over all of them.
 
 Given the population and the rate r a user's interest is Gamma, so that its logarithm is
 
 .. math:: \log I = \log \Gamma_{\alpha + n} - \log(\beta_r + E_r) + \log(\text{what is left at the cutoff}),
 
-with :math:`\Gamma_a` a standard gamma variable, here at the middles of equally probable parts; rates have the shares
-of the user's posterior (:mod:`bayesdecay.model.grid`). These values, sorted, are cut into slices.
+with :math:`\Gamma_a` a standard gamma variable, here at the middles of some parts; rates have the shares of the user's
+posterior (:mod:`bayesdecay.model.grid`). These values, sorted, are cut into slices, the thinnest of them at the top:
+where few return, those do whose interest is greatest of all that it may be.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from bayesdecay.model.grid import INSTANTS, log_next_day
 from bayesdecay.model.population import Population
 from bayesdecay.model.user_statistics import Statistics, posterior_of_rates
 
-__all__ = ["LEAST_INTEREST", "interest_slices", "log_expected_interest", "log_left"]
+__all__ = ["CHANCES", "LEAST_INTEREST", "interest_slices", "log_expected_interest", "log_left"]
 
 Floats = NDArray[np.float64]
 
-# Slices of a user's log interest; on CDNOW 8 give the coefficients of 32 within a tenth of their posterior sd.
-_SLICES = 8
-# Values of the gamma variable, and the share of a rate below which it is left out.
-_VALUES, _LEAST_SHARE = 16, 1e-4
+# Probabilities of the slices of a user's log interest, from the least on.
+CHANCES: Floats = np.array([8, 8, 4, 4, 4, 2, 1, 1]) / 32
+# Probabilities of the values of the gamma variable, and the share of a rate below which it is left out.
+_PARTS, _LEAST_SHARE = np.repeat(CHANCES / 2.0, 2), 1e-4
 # An interest below this [activities per day] is none; its logarithm must stay finite.
 LEAST_INTEREST = 1e-12
 # Users whose shares of all rates are held at a time.
@@ -46,7 +47,7 @@ _loop = numba.njit(cache=True, nogil=True)
 
 
 def interest_slices(population: Population, histories: Iterable[History]) -> Floats:
-    """Means (sample, row, slice) of equally probable slices of each user's log interest, given each of the draws."""
+    """Means (sample, row, slice) of slices of each user's log interest, of ``CHANCES``, given each of the draws."""
     return np.concatenate(
         [_of_distinct(history, lambda block: _slices(population, block)) for history in histories], axis=1
     )
@@ -78,7 +79,7 @@ def _of_distinct(history: History, find: Callable[[Block], Floats]) -> Floats:
 
 def _slices(population: Population, block: Block) -> Floats:
     """Slices (sample, row, slice) of a block's users."""
-    found = np.empty((population.size, len(block), _SLICES))
+    found = np.empty((population.size, len(block), CHANCES.size))
     for s, (share, log_scale, shape) in enumerate(_posteriors(population, block)):
         _slice(share, log_scale, _log_gammas(shape), found[s])
     return found
@@ -105,9 +106,9 @@ def _posteriors(population: Population, block: Block) -> Iterator[tuple[Floats, 
 
 
 def _log_gammas(shape: Floats) -> Floats:
-    """Logarithms (row, value) of a standard gamma variable at the middles of equally probable parts."""
+    """Logarithms (row, value) of a standard gamma variable at the middles of its parts."""
     distinct, place = np.unique(shape, return_inverse=True)
-    middles = (np.arange(_VALUES) + 0.5) / _VALUES
+    middles = np.cumsum(_PARTS) - 0.5 * _PARTS
     with np.errstate(divide="ignore"):  # of a tiny shape the lowest ones are 0 to every digit
         return np.asarray(np.log(gammaincinv(distinct[:, None], middles)))[place]
 
@@ -115,26 +116,26 @@ def _log_gammas(shape: Floats) -> Floats:
 @_loop
 def _slice(share: Floats, log_scale: Floats, log_gamma: Floats, out: Floats) -> None:
     """Write the means (row, slice) of slices of the values that all rates and gammas make."""
-    values, weights = np.empty(share.shape[1] * _VALUES), np.empty(share.shape[1] * _VALUES)
+    values, weights = np.empty(share.shape[1] * _PARTS.size), np.empty(share.shape[1] * _PARTS.size)
     floor = math.log(LEAST_INTEREST)
     for i in range(share.shape[0]):
         size, total = 0, 0.0
         for k in range(share.shape[1]):
             if share[i, k] < _LEAST_SHARE:
                 continue
-            for m in range(_VALUES):
-                values[size], weights[size] = max(log_scale[i, k] + log_gamma[i, m], floor), share[i, k]
-                total += share[i, k]
+            for m in range(_PARTS.size):
+                values[size] = max(log_scale[i, k] + log_gamma[i, m], floor)
+                weights[size] = share[i, k] * _PARTS[m]
+                total += weights[size]
                 size += 1
-        order = np.argsort(values[:size])
-        slices = out.shape[1]
-        slice_, room, mean = 0, total / slices, 0.0
-        for place in order:
-            left = weights[place]
-            while left >= room and slice_ < slices - 1:
-                out[i, slice_] = (mean + room * values[place]) * slices / total
+        place, room, mean = 0, CHANCES[0] * total, 0.0
+        for v in np.argsort(values[:size]):
+            left = weights[v]
+            while left >= room and place < CHANCES.size - 1:
+                out[i, place] = (mean + room * values[v]) / (CHANCES[place] * total)
                 left -= room
-                slice_, room, mean = slice_ + 1, total / slices, 0.0
-            mean += left * values[place]
+                place += 1
+                room, mean = CHANCES[place] * total, 0.0
+            mean += left * values[v]
             room -= left
-        out[i, slice_] = mean * slices / total
+        out[i, place] = mean / (CHANCES[place] * total)

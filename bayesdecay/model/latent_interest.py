@@ -7,14 +7,15 @@ together; and draws of it, to score with.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bayesdecay.data.history import History
 from bayesdecay.data.snapshots import Snapshots
-from bayesdecay.model.interest_slices import LEAST_INTEREST, log_expected_interest
+from bayesdecay.model.interest_slices import CHANCES, LEAST_INTEREST, log_expected_interest
 from bayesdecay.model.population import Population
 from bayesdecay.model.scoring import interest_draws
 from bayesdecay.model.shared_interest import SharedInterest
@@ -26,12 +27,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownInterest:
-    """What is known of the log interest of some rows: ``level`` (row, j), equally probable values.
+    """What is known of the log interest of some rows: ``level`` (row, j), values of ``chance`` (j,).
 
     ``moves`` (row, direction, j) is how they move with what all users share, None where that is not asked.
     """
 
     level: Floats
+    chance: Floats
     moves: Floats | None = None
     shared: SharedInterest | None = None
 
@@ -46,12 +48,25 @@ class KnownInterest:
         level, moves = own.levels(population, snapshots)
         if shared is not None and own is not shared:
             moves = np.zeros((len(level), shared.size.size, level.shape[1]))
-        return cls(level=level, moves=moves, shared=shared or own)
+        return cls(level=level, chance=CHANCES, moves=moves, shared=shared or own)
 
     @classmethod
     def expected(cls, population: Population, snapshots: Snapshots) -> KnownInterest:
         """Take each user's expected interest as known."""
-        return cls(level=log_expected_interest(population, snapshots.histories.values()))
+        return cls.certain(log_expected_interest(population, snapshots.histories.values()))
+
+    @classmethod
+    def certain(cls, level: Floats) -> KnownInterest:
+        """Take one value (row, 1) of each row's log interest as known."""
+        return cls(level=level, chance=np.ones(1))
+
+    def rows(self, kept: Any) -> KnownInterest:
+        """Keep some rows."""
+        return replace(self, level=self.level[kept], moves=None if self.moves is None else self.moves[kept])
+
+    def alone(self) -> KnownInterest:
+        """Leave aside what all users share."""
+        return replace(self, moves=None, shared=None)
 
 
 def log_interest_draws(population: Population, histories: Iterable[History], random_seed: int | None) -> Floats:

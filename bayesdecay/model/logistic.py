@@ -1,10 +1,10 @@
 r"""The compiled loop of the reactivation model: a logistic likelihood with inputs that are not known exactly.
 
-Of row i, with features x, offset a, and levels :math:`\ell_1..\ell_J` of a latent input, each as probable as the other,
+Of row i, with features x, offset a, and levels :math:`\ell_1..\ell_J` of a latent input, of probabilities c,
 
 .. math::
 
-    p_i = \frac1J \sum_j \sum_q w_q\,
+    p_i = \sum_j c_j \sum_q w_q\,
         \sigma\big(s_i\,(a + x_i \cdot b + b_I (\ell_{ij} + m_{ij} \cdot \eta) + v_i \xi_q)\big),
 
 where s is 1 if it happened and -1 if not; :math:`m_{ij} \cdot \eta` is how the levels of all rows move together; and
@@ -52,12 +52,13 @@ def mixed_logistic_loglik(  # noqa: C901, PLR0913 - one pass: five parameters an
     move: Floats,
     sign: Floats,
     weight: Floats,
+    chance: Floats,
 ) -> tuple[float, Floats, Floats, float, Floats, Floats]:
     r"""Weighted sum of :math:`\log p_i` and its gradient to the first five arguments.
 
     ``coefficient`` b (feature,); ``offset`` a (code,); ``slope`` b_I; ``spread`` v (pair,);
     ``shared`` :math:`\eta` (direction,); ``x`` (feature, row); ``code`` and ``pair`` (row,) point into the offsets and
-    spreads; ``level`` (j, row); ``move`` m (j, direction, row); ``sign`` and ``weight`` (row,).
+    spreads; ``level`` (j, row); ``move`` m (j, direction, row); ``sign`` and ``weight`` (row,); ``chance`` (j,).
     Fastest where rows of equal ``pair`` stand together.
     """
     value, d_slope = 0.0, 0.0
@@ -82,12 +83,12 @@ def mixed_logistic_loglik(  # noqa: C901, PLR0913 - one pass: five parameters an
                 moved[:size] = level[j, first:last]
                 for k in range(shared.size):
                     _add_product(shared[k], move[j, k, first:last], moved)
-                _at_level(at, slope, moved[:size], sign[first:last], share, p, change)
+                _at_level(at, slope, moved[:size], sign[first:last], share * chance[j], p, change)
                 _add_level(p, change, moved[:size], total, along, along_level)
                 for k in range(shared.size):
                     _add_products(change, move[j, k, first:last], along_move[k])
                 _add_product(node, change[:size], along_node)
-        value += _finish(total, along, sign[first:last], weight[first:last], float(level.shape[0]), at)
+        value += _finish(total, along, sign[first:last], weight[first:last], at)
         # From here on ``along`` is each row's slope in its logit, and ``at`` what turns a sum into a slope.
         d_slope += _dot(at, along_level[:size])
         for k in range(shared.size):
@@ -152,7 +153,7 @@ def _at_level(
 
 
 @_loop
-def _finish(total: Floats, along: Floats, sign: Floats, weight: Floats, n_levels: float, scale: Floats) -> float:
+def _finish(total: Floats, along: Floats, sign: Floats, weight: Floats, scale: Floats) -> float:
     """Sum the weighted log p; write what turns sums over levels into slopes, and the slopes in the logits."""
     for i in range(sign.size):
         scale[i] = weight[i] * sign[i] / total[i]
@@ -160,5 +161,5 @@ def _finish(total: Floats, along: Floats, sign: Floats, weight: Floats, n_levels
         along[i] *= scale[i]
     value = 0.0
     for i in range(sign.size):
-        value += weight[i] * log(total[i] / n_levels)
+        value += weight[i] * log(total[i])
     return value

@@ -20,9 +20,8 @@ from bayesdecay.model.fused import FusedLogLikelihood
 from bayesdecay.model.grouped_logistic import group_nodes
 from bayesdecay.model.horseshoe import horseshoe
 from bayesdecay.model.prior import Prior
-from bayesdecay.model.shared_interest import SHARED_INTEREST
 from bayesdecay.model.terms import Design, Terms
-from bayesdecay.model.variables import OFFSET, PLAIN_SLOPE, pooled, variable
+from bayesdecay.model.variables import OFFSET, PLAIN_SLOPE, SHARED_INTEREST, pooled, variable
 
 __all__ = ["Linear", "Outcome", "add_loglik", "add_loglik_at", "coords", "linear", "rows_by_group"]
 
@@ -30,6 +29,8 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
+# Dimension of what all users share; longer than a name that a group's column may have.
+_DIRECTION = f"{SHARED_INTEREST}_direction"
 _LOGLIK = FusedLogLikelihood("bayesdecay.model.logistic.mixed_logistic_loglik", n_parameters=5)
 _GROUPED = FusedLogLikelihood("bayesdecay.model.grouped_logistic.grouped_logistic_loglik", n_parameters=6)
 
@@ -141,10 +142,11 @@ def add_loglik(found: Linear, terms: Terms, design: Design, outcome: Outcome) ->
         # In columns, and rows that miss the same features together, as the loop is fastest.
         order = np.argsort(found.pair, kind="stable")
         data = {name: np.ascontiguousarray(values[order].T) for name, values in data.items()}
+        data["chance"] = design.chance
         pm.Potential("loglik", _LOGLIK.value(*parameters, *_given(data)))
         return
     order, starts = rows_by_group(design.groups[:, terms.averaged])
-    data = {name: values[order] for name, values in data.items()} | {"starts": starts}
+    data = {name: values[order] for name, values in data.items()} | {"chance": design.chance, "starts": starts}
     data["nodes"], data["log_weights"] = group_nodes(int(np.diff(starts).max()))
     pm.Potential("loglik", _GROUPED.value(*parameters, found.tau, *_given(data)))
 
@@ -182,7 +184,10 @@ def rows_by_group(group: Integers) -> tuple[Integers, Integers]:
 def _shared(design: Design) -> Any:
     """Make the standard normal numbers that move all users' interests, as many as the design has directions."""
     directions = design.moves.shape[1]
-    return pm.Normal(SHARED_INTEREST, shape=directions) if directions else pt.zeros(0)
+    if not directions:
+        return pt.zeros(0)
+    pm.modelcontext(None).add_coord(_DIRECTION, np.arange(directions))
+    return pm.Normal(SHARED_INTEREST, dims=_DIRECTION)
 
 
 def _slope_of_interest(priors: Mapping[str, Prior], terms: Terms) -> Any:

@@ -12,8 +12,9 @@ from bayesdecay import names
 from bayesdecay.model.coefficients import Coefficients
 from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.population import Population
-from bayesdecay.model.shared_interest import SHARED_INTEREST, SharedInterest
+from bayesdecay.model.shared_interest import SharedInterest
 from bayesdecay.model.terms import Terms
+from bayesdecay.model.variables import SHARED_INTEREST
 
 __all__ = ["draws_of", "paired", "shared_interest_of"]
 

@@ -31,8 +31,8 @@ def pointwise(coefficients: Coefficients, snapshots: Snapshots, known: KnownInte
     parts = []
     for start in range(0, len(snapshots), step):
         rows = slice(start, start + step)
-        moves = None if known.moves is None else known.moves[rows]
-        design = coefficients.terms.design(snapshots.table.iloc[rows], known.level[rows], moves)
+        own = known.rows(rows)
+        design = coefficients.terms.design(snapshots.table.iloc[rows], own.level, chance=own.chance, moves=own.moves)
         p = probability(coefficients, design)
         parts.append(np.log(np.where(returned[rows, None], p, 1.0 - p)))
     return xr.DataArray(np.concatenate(parts).T, dims=(names.SAMPLE, ROW), name="log_likelihood")
@@ -53,5 +53,5 @@ def probability(coefficients: Coefficients, design: Design) -> Floats:
         shifted = logit if spread is None else logit + spread * node
         for j, level in enumerate(design.level.T):
             own = level[:, None] + design.moves[:, :, j] @ coefficients.shared.T
-            found += weight * expit(shifted + coefficients.interest * own)
-    return found / design.level.shape[1]
+            found += weight * design.chance[j] * expit(shifted + coefficients.interest * own)
+    return found

@@ -6,7 +6,7 @@ In: :class:`~bayesdecay.data.snapshots.Snapshots` and a :class:`~bayesdecay.mode
 .. math::
 
     \operatorname{logit} p = a + \sum_g (a_g + z \cdot b_g) + x \cdot b + b_I \ell, \qquad
-    p(y \mid u, \eta) = \frac1J \sum_{j=1}^J \mathrm{Bernoulli}\big(y;\, p(\ell_j + m_j \cdot \eta)\big),
+    p(y \mid u, \eta) = \sum_j c_j\, \mathrm{Bernoulli}\big(y;\, p(\ell_j + m_j \cdot \eta)\big),
 
 with x the features, standardised; :math:`a_g, b_g` partially pooled over groups; and :math:`\ell_1..\ell_J` the means
 of equally probable slices of the user's own posterior of log interest at the cutoff, standardised too. The population
@@ -45,9 +45,9 @@ from bayesdecay.model.posterior import Verdict, labelled
 from bayesdecay.model.prior import REACTIVATION_PRIORS, Prior, priors_table, with_changes
 from bayesdecay.model.returning import ReactivationFit
 from bayesdecay.model.sampling import FEW_PARAMETERS, Sampling, draw_posterior
-from bayesdecay.model.shared_interest import SHARED_INTEREST
 from bayesdecay.model.small_groups import SMALL_GROUPS, small_groups
 from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.variables import SHARED_INTEREST
 from bayesdecay.model.whitening import Whitening
 
 __all__ = ["CURVED_FORMULA", "DEFAULT_FORMULA", "ReactivationModel"]
@@ -179,7 +179,8 @@ class ReactivationModel:
         history : History, optional
             For ``interest="joint"`` alone: all users at the snapshots' cutoff, lapsed or not.
         sampling : Sampling, optional
-            Draws, warm-up, chains, cores; 4 chains of 500 draws, with groups or a horseshoe 1,000, unless told.
+            Draws, warm-up, chains, cores; 4 chains of 750 draws, 500 if interest is known, 1,000 with groups or a
+            horseshoe, unless told.
         random_seed : int, optional
             The same seed gives the same fit on the same machine.
 
@@ -204,11 +205,12 @@ class ReactivationModel:
             self.parsed(),
             table,
             known.level,
+            chance=known.chance,
             missing=self.missing,
             embedding=self.embedding,
             computed=snapshots.features,
         )
-        design = terms.design(table, known.level, known.moves)
+        design = terms.design(table, known.level, chance=known.chance, moves=known.moves)
         if self.interest == "joint":
             model = build_joint(self, terms, design, snapshots, decay, history)
             tree = draw_posterior(model, sampling or _JOINT_SAMPLING, random_seed=random_seed)
@@ -240,7 +242,7 @@ class ReactivationModel:
             return KnownInterest.expected(decay.population(_DRAWS, allow_unconverged=allow_unconverged), snapshots)
         found = KnownInterest.of(decay.population(allow_unconverged=allow_unconverged), snapshots)
         together = self.interest == "uncertain" and self.parsed().interest
-        return found if together else KnownInterest(level=found.level)
+        return found if together else found.alone()
 
     def _description(self, terms: Terms, snapshots: Snapshots, returned: NDArray[np.bool_]) -> dict[str, Any]:
         """Return the model and the data's terms in plain words, as kept in the fit's attributes."""

@@ -30,8 +30,8 @@ from bayesdecay.model.latent_interest import KnownInterest, log_interest_draws
 from bayesdecay.model.paired import draws_of, paired, shared_interest_of
 from bayesdecay.model.posterior import Verdict, summary_table, verdict_of, write_tree
 from bayesdecay.model.scores import Scores
-from bayesdecay.model.shared_interest import SHARED_INTEREST
 from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.variables import SHARED_INTEREST
 
 __all__ = ["PART", "ReactivationFit", "score_reactivation"]
 
@@ -236,7 +236,7 @@ class ReactivationFit:
         population = decay.population(allow_unconverged=allow_unconverged)
         shared = shared_interest_of(self.idata)
         known = KnownInterest.of(population, told, shared)
-        return pointwise(coefficients, told, known if shared is not None else KnownInterest(level=known.level))
+        return pointwise(coefficients, told, known if shared is not None else known.alone())
 
     def _batches(
         self,

@@ -28,13 +28,11 @@ from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.model.interest_slices import interest_slices
 from bayesdecay.model.population import Population
 
-__all__ = ["SHARED_INTEREST", "SharedInterest"]
+__all__ = ["SharedInterest"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-# Name of the variable of a fit, and of the group of its tree that says what it is about.
-SHARED_INTEREST = "shared_interest"
 # Rows that the directions are found by; directions are kept until they hold this share of what moves them.
 _ROWS, _KEPT, _MOST = 400, 0.99, 12
 # Principal axes with a smaller share of the variance are rounding.

@@ -53,6 +53,7 @@ def small_groups(posterior: xr.Dataset, terms: Terms, design: Design, outcome: O
             ordered.levels_at(drawn.shared[s]),
             sign,
             outcome.weight[order],
+            design.chance,
             starts,
             nodes,
             log_weights,

@@ -26,7 +26,7 @@ from bayesdecay import names
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.model.coefficients import Coefficients
 from bayesdecay.model.decay_fit import DecayFit
-from bayesdecay.model.interest_slices import log_expected_interest
+from bayesdecay.model.interest_slices import CHANCES, log_expected_interest
 from bayesdecay.model.latent_interest import log_interest_draws
 from bayesdecay.model.paired import shared_interest_of
 from bayesdecay.model.population import Population
@@ -153,8 +153,8 @@ def variance_shares(
     parts, start = [_shares(np.empty((0, 1, 1, 1)), told)], 0
     for some in _blocks(snapshots):
         level = _own_interest(population, shared, some, told.draws, None if plugin else int(rng.integers(2**63)))
-        moves = None if shared is None else shared.levels(population, some)[1].mean(axis=2, keepdims=True)
-        design = coefficients.terms.design(some.table, level, moves)
+        moves = None if shared is None else shared.levels(population, some)[1] @ CHANCES[:, None]
+        design = coefficients.terms.design(some.table, level, moves=moves)
         parts += [_shares(p, told).set_index(start + rows) for rows, p in _crossed(coefficients, design, rng)]
         start += len(some)
     found = pd.concat(parts).sort_index()
@@ -208,7 +208,9 @@ def _own_interest(
 ) -> Floats:
     """Log interest (row, draw) of each user, what all of them share left aside if it is known; as known if no seed."""
     if shared is None:
-        population = population.take(np.linspace(0, population.size - 1, min(draws, population.size)).astype(int))
+        population = population.take(
+            np.linspace(0, population.size - 1, min(draws, population.size)).round().astype(int)
+        )
     else:
         population = shared.centre(population).take(np.zeros(draws, dtype=int))
     histories = some.histories.values()

@@ -84,8 +84,8 @@ def _with_outcomes(
     priors = with_changes(REACTIVATION_PRIORS, RETURNING.priors)
     train = told.select(learned)
     # What the fit will standardise by follows from the features, not from the outcomes.
-    seen = KnownInterest.of(decay.population(allow_unconverged=True), train).level
-    terms = Terms.learn(RETURNING.parsed(), train.table, seen, computed=told.features)
+    seen = KnownInterest.of(decay.population(allow_unconverged=True), train)
+    terms = Terms.learn(RETURNING.parsed(), train.table, seen.level, chance=seen.chance, computed=told.features)
     design = terms.design(told.table, level[:, None])
     coefficients = {
         "intercept": float(prior_draw(priors, "intercept", rng)),

@@ -40,6 +40,7 @@ def data() -> dict[str, np.ndarray]:
         "move": 0.3 * rng.standard_normal((ROWS, 2, 3)),
         "sign": rng.choice([-1.0, 1.0], ROWS),
         "weight": rng.integers(1, 3, ROWS).astype(float),
+        "chance": np.array([0.5, 0.3, 0.2]),
         "starts": starts,
     }
 
@@ -55,7 +56,8 @@ def log_likelihood_at(parameters: list[Any], data: dict[str, np.ndarray], xi: np
     logit = offset[data["code"]] + data["x"] @ coefficient
     within = logit[:, None] + slope * moved(shared, data)
     at = within[:, :, None, None] + (spread[data["pair"]][:, None] * NODES)[:, None, :, None] + tau * xi
-    p = (expit(data["sign"][:, None, None, None] * at) * NODE_WEIGHTS[:, None]).sum(axis=2).mean(axis=1)
+    p = (expit(data["sign"][:, None, None, None] * at) * NODE_WEIGHTS[:, None]).sum(axis=2)
+    p = np.einsum("rjq,j->rq", p, data["chance"])
     return np.add.reduceat(data["weight"][:, None] * np.log(p), data["starts"][:-1], axis=0)
 
 
@@ -98,7 +100,7 @@ def test_without_spread_between_groups_it_is_the_plain_likelihood(parameters, da
 def test_moments_of_each_group(parameters, data):
     coefficient, offset, slope, spread, shared, tau = parameters
     rows = (offset[data["code"]] + data["x"] @ coefficient, slope, spread[data["pair"]], tau)
-    own = (moved(shared, data), *(data[name] for name in ("sign", "weight", "starts")))
+    own = (moved(shared, data), *(data[name] for name in ("sign", "weight", "chance", "starts")))
     mean, square = group_moments(*rows, *own, *group_nodes(20))
     weight = np.exp(log_likelihood_at(parameters, data, FINE)) * FINE_WEIGHTS
     weight /= weight.sum(axis=1, keepdims=True)

@@ -11,7 +11,7 @@ import pytest
 from bayesdecay.data.events import read_events
 from bayesdecay.data.history import History, summarize
 from bayesdecay.model.grid import DAYS
-from bayesdecay.model.interest_slices import interest_slices, log_expected_interest
+from bayesdecay.model.interest_slices import CHANCES, interest_slices, log_expected_interest
 from bayesdecay.model.scoring import interest_draws
 from tests.model.worlds import SHOP, history_of, population_at, simulated, user_posterior
 
@@ -22,7 +22,7 @@ def some() -> History:
 
 
 def test_slices_by_brute_force(some):
-    """The joint posterior of rate and first interest on a fine rectangle, cut into eighths."""
+    """The joint posterior of rate and first interest on a fine rectangle, cut into slices."""
     population = population_at(SHOP, draws=1, n_rates=120)
     found = interest_slices(population, [some])[0]
     expected = log_expected_interest(population, [some])[:, 0]
@@ -34,11 +34,11 @@ def test_slices_by_brute_force(some):
         age = block.T[row] - SHOP.restoration * (times[-1] if times else 0.0)
         told = told.assign(log_interest=np.log(told["initial"]) - told["rate"] * age).sort_values("log_interest")
         value, weight = np.maximum(told["log_interest"], math.log(1e-12)), told["weight"]
-        below = np.minimum((np.cumsum(weight) * 8).astype(int), 7)
+        below = np.minimum(np.searchsorted(np.cumsum(CHANCES), np.cumsum(weight)), 7)
         slices = (value * weight).groupby(below).sum() / weight.groupby(below).sum()
-        # The lowest slices have the long tail of those who fade at once, and a grid of rates to stand for it.
-        np.testing.assert_allclose(found[row, 2:], slices[2:], atol=0.1)
-        np.testing.assert_allclose(found[row, :2], slices[:2], atol=0.35)
+        # The lowest slice has the long tail of those who fade at once, and a grid of rates to stand for it.
+        np.testing.assert_allclose(found[row, 1:], slices[1:], atol=0.1)
+        np.testing.assert_allclose(found[row, 0], slices[0], atol=0.35)
         assert expected[row] == pytest.approx(math.log(np.sum(np.exp(value) * weight)), abs=0.01)
 
 
@@ -49,11 +49,12 @@ def test_slices_of_active_days_are_those_of_draws(shoulder):
     population = replace(population_at(SHOP, draws=4_000), activity="day")
     population = replace(population, grid=replace(population.grid, clock=DAYS, shoulder=shoulder))
     drawn = np.sort(np.log(interest_draws(population, days, random_seed=1)), axis=1)
-    by_draws = np.maximum(drawn, math.log(1e-12)).reshape(len(days), 8, 500).mean(axis=2)
+    parts = np.split(np.maximum(drawn, math.log(1e-12)), (4_000 * np.cumsum(CHANCES)[:-1]).astype(int), axis=1)
+    by_draws = np.stack([part.mean(axis=1) for part in parts], axis=1)
     found = interest_slices(population.at(0), [days])[0]
-    # 500 draws a slice: 0.1 where values lie far apart, as in the lowest one.
-    np.testing.assert_allclose(found[:, 3:], by_draws[:, 3:], atol=0.25)
-    assert abs((found - by_draws).mean()) < 0.03
+    # 125 to 1,000 draws a slice: 0.1 where values lie far apart, as in the lowest one.
+    np.testing.assert_allclose(found[:, 1:], by_draws[:, 1:], atol=0.35)
+    assert abs(((found - by_draws) @ CHANCES).mean()) < 0.03
     by_mean = np.log(np.exp(drawn).mean(axis=1))
     np.testing.assert_allclose(log_expected_interest(population.at(0), [days])[:, 0], by_mean, atol=0.1)
 

@@ -15,6 +15,7 @@ from bayesdecay.model.fused import FusedLogLikelihood
 from bayesdecay.model.logistic import NODE_WEIGHTS, NODES, mixed_logistic_loglik
 
 PARAMETERS = ("coefficient", "offset", "slope", "spread", "shared")
+CHANCES = np.array([0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.07, 0.03])
 N_ROWS = 300  # two whole blocks and a part of one
 
 
@@ -34,16 +35,17 @@ def arguments_of(slope: float, spread: list[float]) -> list:
         0.3 * rng.normal(size=(8, 2, N_ROWS)),
         rng.choice([-1.0, 1.0], N_ROWS),
         rng.integers(1, 4, N_ROWS).astype(float),
+        CHANCES,
     ]
 
 
 def plain_loglik(*arguments) -> float:
     """The same sum at the same nodes, all rows at once."""
-    coefficient, offset, slope, spread, shared, x, code, pair, level, move, sign, weight = arguments
+    coefficient, offset, slope, spread, shared, x, code, pair, level, move, sign, weight, chance = arguments
     moved = level + np.einsum("jkr,k->jr", move, shared)
     logit = (offset[code] + coefficient @ x)[:, None, None] + slope * moved.T[:, :, None]
     log_p = log_expit(sign[:, None, None] * (logit + spread[pair][:, None, None] * NODES))
-    share = np.log(NODE_WEIGHTS) - np.log(level.shape[0])
+    share = np.log(NODE_WEIGHTS) + np.log(chance)[:, None]
     return float(weight @ logsumexp(log_p + share, axis=(1, 2)))
 
 
@@ -78,13 +80,13 @@ def test_value_and_gradient(slope, spread):
 def test_nodes_average_as_an_integral_does(v, error):
     """The integral over the missing part of the logit, by scipy's adaptive quadrature."""
     arguments = arguments_of(1.1, [v])
-    coefficient, offset, slope, _, shared, x, code, _, level, move, sign, _ = arguments
+    coefficient, offset, slope, _, shared, x, code, _, level, move, sign, _, chance = arguments
     level = level + np.einsum("jkr,k->jr", move, shared)
     for i in range(6):
         logit = offset[code[i]] + coefficient @ x[:, i] + slope * level[:, i]
 
         def density(xi: float, logit: np.ndarray = logit, s: float = sign[i]) -> float:
-            return float(expit(s * (logit + v * xi)).mean() * norm.pdf(xi))
+            return float(chance @ expit(s * (logit + v * xi)) * norm.pdf(xi))
 
         whole = quad(density, -10, 10, epsabs=1e-12, limit=200)[0]
         row = [values[..., [i]] if np.shape(values)[-1:] == (N_ROWS,) else values for values in arguments]
@@ -95,10 +97,10 @@ def test_nodes_average_as_an_integral_does(v, error):
 def test_without_spread_nothing_is_averaged():
     arguments = arguments_of(0.8, [0.0, 0.0])
     value, *gradients = mixed_logistic_loglik(*arguments)
-    coefficient, offset, slope, _, shared, x, code, _, level, move, sign, weight = arguments
+    coefficient, offset, slope, _, shared, x, code, _, level, move, sign, weight, chance = arguments
     moved = level + np.einsum("jkr,k->jr", move, shared)
     logit = (offset[code] + coefficient @ x)[:, None] + slope * moved.T
-    exact = weight @ np.log(expit(sign[:, None] * logit).mean(axis=1))
+    exact = weight @ np.log(expit(sign[:, None] * logit) @ chance)
     assert value == pytest.approx(exact, rel=1e-12)
     tiny = arguments_of(0.8, [1e-9, 1e-9])
     near, *near_gradients = mixed_logistic_loglik(*tiny)
@@ -111,7 +113,7 @@ def test_weights_count_rows():
     arguments = arguments_of(0.8, [0.0, 0.7])
     counts = arguments[11].astype(int)
     repeated = [np.repeat(values, counts, axis=-1) for values in arguments[5:11]]
-    single = mixed_logistic_loglik(*arguments[:5], *repeated, np.ones(counts.sum()))
+    single = mixed_logistic_loglik(*arguments[:5], *repeated, np.ones(counts.sum()), CHANCES)
     for one, other in zip(mixed_logistic_loglik(*arguments), single, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-11)
 
@@ -131,6 +133,7 @@ def test_all_stays_finite_where_all_is_lost(spread):
         np.zeros((1, 0, 2)),
         np.array([1.0, -1.0]),
         np.ones(2),
+        np.ones(1),
     )
     assert np.isfinite([value, d_slope, *d_coefficient, *d_offset, *d_spread]).all()
     if spread == 0.0:
@@ -166,7 +169,16 @@ def most_likely_slope(level: np.ndarray, returned: np.ndarray) -> float:
     nothing, one = np.zeros(n, dtype=np.int64), np.ones(n)
     level = np.ascontiguousarray(level.T)
     still = np.zeros((len(level), 0, n))
-    data = (np.zeros((0, n)), nothing, nothing, level, still, np.where(returned, 1.0, -1.0), one)
+    data = (
+        np.zeros((0, n)),
+        nothing,
+        nothing,
+        level,
+        still,
+        np.where(returned, 1.0, -1.0),
+        one,
+        np.full(len(level), 1 / len(level)),
+    )
 
     def negative(point: np.ndarray) -> tuple[float, np.ndarray]:
         known = (np.zeros(1), np.empty(0))

@@ -158,7 +158,7 @@ def most_likely(patchy: dict[str, np.ndarray], missing: str) -> np.ndarray:
     sign = np.where(patchy["came"], 1.0, -1.0)
     pair = completed.pattern if missing == "model" else np.zeros(n, dtype=np.int64)
     level, still = patchy["level"][None], np.zeros((1, 0, n))
-    data = (np.ascontiguousarray(x.T), np.zeros(n, dtype=np.int64), pair, level, still, sign, np.ones(n))
+    data = (np.ascontiguousarray(x.T), np.zeros(n, dtype=np.int64), pair, level, still, sign, np.ones(n), np.ones(1))
 
     def negative(b: np.ndarray) -> tuple[float, np.ndarray]:
         v = np.linalg.norm(b[1:3] @ root)

@@ -270,16 +270,16 @@ def test_log_likelihood_by_hand(rich, told, fit):
     assert found.dims == ("sample", "row")
     assert found.sizes == {"sample": 40, "row": len(told)}
     known = told.table["spend"].notna().to_numpy()
-    level = KnownInterest.of(fit.population(), told).level
+    interest = KnownInterest.of(fit.population(), told)
     terms, posterior = rich.terms, rich.idata["posterior"].to_dataset().stack(sample=("chain", "draw"))
-    design = terms.design(told.table, level)
+    design = terms.design(told.table, interest.level, chance=interest.chance)
     x = xr.DataArray(design.x[:, : len(terms.slopes)], dims=("row", "feature"), coords={"feature": list(terms.slopes)})
     z = x.sel(feature=["visits", "spend"]).rename(feature="segment_feature")
     own = posterior.sel(segment=xr.DataArray(told.table["segment"].to_numpy(), dims="row"))
     logits = posterior["intercept"] + x.dot(posterior["slope"]) + own["intercept_segment"]
     logits = (logits + (z * own["slope_segment"]).sum("segment_feature")).transpose("sample", "row").to_numpy()
     slope = posterior["slope_interest"].to_numpy()
-    p = expit(logits[:, :, None] + slope[:, None, None] * design.level).mean(axis=2)
+    p = expit(logits[:, :, None] + slope[:, None, None] * design.level) @ interest.chance
     came = told.table["returned"].to_numpy(dtype=bool)
     by_hand = np.log(np.where(came, p, 1 - p))
     # By hand 1 - p loses digits where p is small.

@@ -14,7 +14,7 @@ from bayesdecay.data.events import read_events
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.model.decay import DecayModel
 from bayesdecay.model.decay_fit import DecayFit
-from bayesdecay.model.interest_slices import interest_slices
+from bayesdecay.model.interest_slices import CHANCES, interest_slices
 from bayesdecay.model.paired import paired, shared_interest_of
 from bayesdecay.model.prior import REACTIVATION_PRIORS
 from bayesdecay.model.reactivation import ReactivationModel
@@ -42,7 +42,7 @@ def lapsed(decay: DecayFit) -> Snapshots:
     (history,) = told.histories.values()
     level = interest_slices(population_at(TRUTH, draws=1), [history])[0]
     rng = np.random.default_rng(3)
-    own = level[np.arange(len(told)), rng.integers(0, 8, len(told))]
+    own = level[np.arange(len(told)), rng.choice(8, len(told), p=CHANCES)]
     returned = rng.random(len(told)) < expit(3.0 + 1.0 * own)
     return replace(told, table=told.table.assign(returned=pd.array(returned, dtype="boolean")))
 
@@ -101,8 +101,8 @@ def exact_posterior(decay: DecayFit, lapsed: Snapshots, fit: ReactivationFit) ->
     loglik = np.empty((population.size, a.size))
     for s, level in enumerate(levels):
         _, first, count = np.unique(np.column_stack([sign, level]), axis=0, return_index=True, return_counts=True)
-        at = a + b * level[first][..., None]
-        loglik[s] = count @ np.log(expit(sign[first][:, None, None] * at).mean(axis=1))
+        p = expit(sign[first][:, None, None] * (a + b * level[first][..., None]))
+        loglik[s] = count @ np.log(np.einsum("rja,j->ra", p, CHANCES))
     prior = REACTIVATION_PRIORS["slope_interest"].scaled(terms.interest_scale)
     log_prior = REACTIVATION_PRIORS["intercept"].frozen().logpdf(a) + prior.frozen().logpdf(b)
     weight = np.exp(log_prior + logsumexp(loglik, axis=0) - (log_prior + logsumexp(loglik, axis=0)).max())
