@@ -208,9 +208,8 @@ def _own_interest(
 ) -> Floats:
     """Log interest (row, draw) of each user, what all of them share left aside if it is known; as known if no seed."""
     if shared is None:
-        population = population.take(
-            np.linspace(0, population.size - 1, min(draws, population.size)).round().astype(int)
-        )
+        some_draws = np.linspace(0, population.size - 1, min(draws, population.size)).round().astype(int)
+        population = population.take(some_draws)
     else:
         population = shared.centre(population).take(np.zeros(draws, dtype=int))
     histories = some.histories.values()
