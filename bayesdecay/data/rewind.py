@@ -19,7 +19,7 @@ from bayesdecay.errors import DataError
 from bayesdecay.names import FIRST, LAST, LAST_EVENT, SUM_TIMES, TIMES, N, T
 from bayesdecay.units import MICROSECONDS_PER_DAY, cutoff_instant
 
-__all__ = ["as_of", "at_acquisition"]
+__all__ = ["as_of"]
 
 
 def as_of(history: History, at: str | dt.date | pd.Timestamp) -> History:
@@ -73,20 +73,6 @@ def as_of(history: History, at: str | dt.date | pd.Timestamp) -> History:
         covariates=history.covariates,
         kinds=history.kinds,
     )
-
-
-def at_acquisition(history: History) -> History:
-    """Go back to each user's own acquisition: nothing was seen of anybody yet but what was known then."""
-    first, nobody = history.table[FIRST].combine_chunks(), np.zeros(len(history))
-    columns = {
-        N: pa.array(nobody.astype(np.int64)),
-        LAST: first,
-        LAST_EVENT: first,
-        T: pa.array(nobody),
-        SUM_TIMES: pa.array(nobody),
-        TIMES: pa.ListArray.from_arrays(pa.array(np.zeros(len(history) + 1, np.int32)), pa.array([], pa.int64())),
-    }
-    return history.over(_replaced(history.table, columns))
 
 
 def _replaced(table: pa.Table, columns: Mapping[str, pa.Array]) -> pa.Table:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from bayesdecay import names
 from bayesdecay.model.posterior import thinned
 from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.variables import SHARED_INTEREST
 
 __all__ = ["BASELINE", "MISSING", "SMALL_GROUPS", "Coefficients", "group_part", "patterns"]
 
@@ -68,13 +69,17 @@ class SmallGroups:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coefficients:
-    """Draws, a row a draw: ``intercept``, ``interest`` (sample,), ``slope`` (sample, feature), and each bracket's."""
+    """Draws, a row a draw: ``intercept``, ``interest`` (sample,), ``slope`` (sample, feature), and each bracket's.
+
+    ``shared`` (sample, direction) is where all users' interests lie together; no direction where that was not asked.
+    """
 
     terms: Terms
     intercept: Floats
     interest: Floats
     slope: Floats
     groups: tuple[GroupDraws | SmallGroups, ...]
+    shared: Floats
 
     @classmethod
     def of(cls, tree: xr.DataTree, terms: Terms, draws: int) -> Coefficients:
@@ -92,6 +97,7 @@ class Coefficients:
                 else _group_draws(sample, one.group, bool(one.columns.labels))
                 for one in terms.pooled
             ),
+            shared=sample[SHARED_INTEREST].to_numpy() if SHARED_INTEREST in sample else np.empty((size, 0)),
         )
 
     @property

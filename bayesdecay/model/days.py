@@ -50,8 +50,8 @@ _loop = numba.njit(cache=True, nogil=True, error_model="numpy")
 def weighed_days(times: Floats, offsets: Integers, T: Floats) -> tuple[Floats, Floats, Floats]:
     """Weigh active days: ``n`` (row,), ``counted`` and ``taken`` (activity,).
 
-    The first as in :class:`~bayesdecay.model.grid.Statistics`; ``counted`` is a, and ``taken`` is 1 - b, the part of a
-    day's exposure that is not counted.
+    The first as in :class:`~bayesdecay.model.user_statistics.Statistics`; ``counted`` is a, and ``taken`` is 1 - b, the
+    part of a day's exposure that is not counted.
     """
     n, taken, counted = np.zeros(T.size), np.empty(times.size), np.empty(times.size)
     for u in range(T.size):

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from bayesdecay.data.history import Block, History
 from bayesdecay.errors import DataError
-from bayesdecay.model.grid import Grid, Statistics, activities
-from bayesdecay.model.likelihood import LANES, side_by_side
+from bayesdecay.model.grid import Grid
+from bayesdecay.model.lanes import LANES, side_by_side
+from bayesdecay.model.user_statistics import Statistics, activities
 
 __all__ = ["FitData", "Standard"]
 

@@ -24,11 +24,13 @@ from bayesdecay.model.coefficients import Coefficients
 from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.effect_draws import EffectDraws
 from bayesdecay.model.intervals import interval_ends
+from bayesdecay.model.paired import draws_of, paired
 from bayesdecay.model.posterior import Verdict, summary_table, verdict_of, write_tree
 from bayesdecay.model.terms import Terms
 from bayesdecay.model.treated import Treatment
 from bayesdecay.model.treated_users import Users, ids_of, interest_of, table_of
 from bayesdecay.model.uncertainty import DrawOptions
+from bayesdecay.model.variables import SHARED_INTEREST
 
 __all__ = ["EffectFit"]
 
@@ -105,7 +107,8 @@ class EffectFit:
             If the fit did not converge and ``allow_unconverged`` is not set; then the table says so in a column.
         """
         self.verdict.require(allow_unconverged=allow_unconverged)
-        return summary_table(self.idata, self.verdict, ci_prob=ci_prob)
+        table = summary_table(self.idata, self.verdict, ci_prob=ci_prob)
+        return table[~table.index.astype("str").str.startswith(SHARED_INTEREST)]
 
     def draws(
         self,
@@ -236,9 +239,13 @@ class EffectFit:
         self.verdict.require(allow_unconverged=told.allow_unconverged)
         terms, treatment, table = self.terms, self.treatment, table_of(users)
         latent = interest_of(users, decay) if terms.formula.interest else None
-        size = self._size(told, decay if latent else None)
-        coefficients, effects = Coefficients.of(self.idata, terms, size), EffectDraws.of(self.idata, size)
-        level = np.zeros((len(table), 1)) if latent is None else latent.draws(size, told)
+        if latent is None:
+            coefficients, level = Coefficients.of(self.idata, terms, told.draws), np.zeros((len(table), 1))
+        else:
+            allowed = told.allow_unconverged
+            coefficients, population = paired(self.idata, terms, latent.decay, told.draws, allow_unconverged=allowed)
+            level = latent.draws(population, told)
+        effects = EffectDraws.of(self.idata, coefficients.size)
         unit, yes_or_no = self.description["unit"], self.description["yes_or_no"]
         if part not in PARTS or (part == "amount" and yes_or_no):
             raise unknown_name("part", part, PARTS[:2] if yes_or_no else PARTS)
@@ -257,8 +264,7 @@ class EffectFit:
 
     def _size(self, told: DrawOptions, decay: DecayFit | None) -> int:
         """How many draws there are: as many as asked for, if each of the fits has so many."""
-        sizes = [fit.idata["posterior"].sizes for fit in (self, decay) if fit is not None]
-        return min(told.draws, *(int(own[names.CHAIN] * own[names.DRAW]) for own in sizes))
+        return min(told.draws, *(draws_of(fit.idata) for fit in (self, decay) if fit is not None))
 
     def _require_causal(self, *, allow_observational: bool) -> None:
         if not (self.causal or allow_observational):

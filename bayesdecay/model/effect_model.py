@@ -31,6 +31,7 @@ import numpy as np
 import pandas as pd
 import pymc as pm
 import pytensor.tensor as pt
+import xarray as xr
 from numpy.typing import NDArray
 
 from bayesdecay import names
@@ -43,6 +44,7 @@ from bayesdecay.model.density import Density
 from bayesdecay.model.effect_fit import EffectFit
 from bayesdecay.model.expression import columns_of, read_terms
 from bayesdecay.model.formula import Formula
+from bayesdecay.model.latent_interest import KnownInterest
 from bayesdecay.model.logit_graph import Outcome
 from bayesdecay.model.missing import TREATMENTS
 from bayesdecay.model.posterior import Verdict, labelled
@@ -51,7 +53,7 @@ from bayesdecay.model.sampling import FEW_PARAMETERS, Sampling, draw_posterior
 from bayesdecay.model.terms import Design, Terms
 from bayesdecay.model.treated import Treatment
 from bayesdecay.model.treated_users import interest_of
-from bayesdecay.model.variables import OFFSET, spread_or_less, variable
+from bayesdecay.model.variables import OFFSET, SHARED_INTEREST, spread_or_less, variable
 from bayesdecay.model.whitening import Whitening
 
 __all__ = ["EffectModel"]
@@ -153,13 +155,14 @@ class EffectModel:
         """
         formula = self.parsed()
         value = self._checked(experiment, formula)
-        level = np.zeros((len(experiment), 1))
+        latent = KnownInterest.certain(np.zeros((len(experiment), 1)))
         if formula.interest:
-            level = interest_of(experiment, decay).slices(random_seed)
+            latent = interest_of(experiment, decay).known()
         known = experiment.table.drop(columns=[names.ARM, *experiment.outcomes])
-        terms = Terms.learn(formula, known, level, missing=self.missing)
+        terms = Terms.learn(formula, known, latent.level, chance=latent.chance, missing=self.missing)
         treatment = Treatment.of(terms, arms=experiment.arms)
-        model = self.build(terms, terms.design(known, level), treatment, experiment.given, value)
+        design = terms.design(known, latent.level, chance=latent.chance, moves=latent.moves)
+        model = self.build(terms, design, treatment, experiment.given, value)
         density = Density.of(model)
         tree = draw_posterior(
             model,
@@ -168,6 +171,8 @@ class EffectModel:
             whitening=Whitening.of(density, bent_by="slope_interest" if formula.interest else None),
             random_seed=random_seed,
         )
+        if latent.shared is not None:
+            tree[SHARED_INTEREST] = xr.DataTree(latent.shared.to_dataset())
         tree["posterior"]["slope_interest"].attrs["fixed"] = int(not formula.interest)
         description = {
             "terms": terms.to_dict(),

@@ -1,7 +1,8 @@
 """The compiled loops over users' pasts: exposures E and ages A on the grid, by the exponential law or a power law.
 
-Plain arrays in, plain arrays out; the formulas they carry stand in :mod:`bayesdecay.model.grid`, which the tests hold
-against these loops. Shapes: ``row`` users (or distinct histories), ``node`` restorations, ``rate`` decay rates.
+Plain arrays in, plain arrays out; the formulas they carry stand in :mod:`bayesdecay.model.user_statistics`, and the
+tests hold the law against these loops. Shapes: ``row`` users (or distinct histories), ``node`` restorations, ``rate``
+decay rates.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ slices cost.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pymc as pm
@@ -22,7 +22,8 @@ from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.errors import DataError
 from bayesdecay.model import logit_graph
 from bayesdecay.model.decay_fit import DecayFit
-from bayesdecay.model.grid import INSTANTS, log_next_day
+from bayesdecay.model.grid import INSTANTS
+from bayesdecay.model.interest_slices import log_left
 from bayesdecay.model.logit_graph import Outcome
 from bayesdecay.model.prior import REACTIVATION_PRIORS, Prior, with_changes
 from bayesdecay.model.reference import ReferenceModel
@@ -92,18 +93,9 @@ def build_joint(
         age = curves.effective_age(block.T[row], block.last[row], reference["rho"])
         rate = reference["rate"][row]
         first = pt.log(reference["initial_interest"])[row]
-        log_interest = first + _log_left(rate, age, told.get("clock", INSTANTS), told.get("shoulder"))
+        log_interest = first + log_left(
+            rate, age, told.get("clock", INSTANTS), told.get("shoulder") or curves.EXPONENTIAL, xp=pt
+        )
         level = (log_interest - terms.interest_center) / terms.interest_scale
         logit_graph.add_loglik_at(found, terms, design, outcome, level)
     return reference
-
-
-def _log_left(rate: Any, age: Any, clock: str, shoulder: float | None) -> Any:
-    """Logarithm of what is left of the first interest at an effective age [days], as the day ends there."""
-    if shoulder is None:
-        return -rate * age + log_next_day(rate, clock, xp=pt)
-    if clock == INSTANTS:
-        return -rate * curves.aged(age, shoulder, xp=pt)
-    # What comes after a whole day is read off the middles of days.
-    half = 0.5 * curves.rate_after(rate, age + 0.5, shoulder)
-    return -rate * curves.aged(age + 0.5, shoulder, xp=pt) + pt.log(half) - pt.log(pt.sinh(half))

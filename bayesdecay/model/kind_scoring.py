@@ -21,11 +21,13 @@ from bayesdecay import names
 from bayesdecay.data.kinds import KindCounts
 from bayesdecay.errors import DataError
 from bayesdecay.model import streams
+from bayesdecay.model.block_draws import UserDraws, over_blocks
 from bayesdecay.model.grid import DAYS
 from bayesdecay.model.kind_kernel import draw_kinds
 from bayesdecay.model.population import Population
 from bayesdecay.model.posterior import thinned
-from bayesdecay.model.scoring import ScoreOptions, UserDraws, over_blocks, with_bounds
+from bayesdecay.model.score_columns import with_bounds
+from bayesdecay.model.scores import ScoreOptions
 
 __all__ = ["KindPopulation", "kind_draws", "score_kind_blocks"]
 

@@ -21,7 +21,7 @@ from bayesdecay.model.grouped_logistic import group_nodes
 from bayesdecay.model.horseshoe import horseshoe
 from bayesdecay.model.prior import Prior
 from bayesdecay.model.terms import Design, Terms
-from bayesdecay.model.variables import OFFSET, PLAIN_SLOPE, pooled, variable
+from bayesdecay.model.variables import OFFSET, PLAIN_SLOPE, SHARED_INTEREST, pooled, variable
 
 __all__ = ["Linear", "Outcome", "add_loglik", "add_loglik_at", "coords", "linear", "rows_by_group"]
 
@@ -29,8 +29,10 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-_LOGLIK = FusedLogLikelihood("bayesdecay.model.logistic.mixed_logistic_loglik", n_parameters=4)
-_GROUPED = FusedLogLikelihood("bayesdecay.model.grouped_logistic.grouped_logistic_loglik", n_parameters=5)
+# Dimension of what all users share; longer than a name that a group's column may have.
+_DIRECTION = f"{SHARED_INTEREST}_direction"
+_LOGLIK = FusedLogLikelihood("bayesdecay.model.logistic.mixed_logistic_loglik", n_parameters=5)
+_GROUPED = FusedLogLikelihood("bayesdecay.model.grouped_logistic.grouped_logistic_loglik", n_parameters=6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,8 @@ class Outcome:
 class Linear:
     """The logit of row i is ``offset[code[i]] + x[i] @ coefficient + interest * level + spread[pair[i]] * normal``.
 
-    ``tau`` is the spread of the intercepts that are averaged over, None where there are none.
+    ``shared`` is what moves the levels of all rows, ``tau`` the spread of the intercepts that are averaged over, None
+    where there are none.
     """
 
     coefficient: Any
@@ -59,6 +62,7 @@ class Linear:
     interest: Any
     spread: Any
     pair: Integers
+    shared: Any
     tau: Any
 
 
@@ -110,7 +114,14 @@ def linear(
     offset, code = _offset(intercept, by_group, design)
     spread, pair = _spread(coefficient, by_group, design)
     return Linear(
-        coefficient=coefficient, offset=offset, code=code, interest=of_interest, spread=spread, pair=pair, tau=tau
+        coefficient=coefficient,
+        offset=offset,
+        code=code,
+        interest=of_interest,
+        spread=spread,
+        pair=pair,
+        shared=_shared(design),
+        tau=tau,
     )
 
 
@@ -122,18 +133,20 @@ def add_loglik(found: Linear, terms: Terms, design: Design, outcome: Outcome) ->
         "code": found.code,
         "pair": found.pair,
         "level": design.level.astype(np.float32),
+        "move": design.moves.astype(np.float32),
         "sign": np.where(outcome.returned, 1.0, -1.0),
         "weight": outcome.weight,
     }
-    parameters = (found.coefficient, found.offset, found.interest, found.spread)
+    parameters = (found.coefficient, found.offset, found.interest, found.spread, found.shared)
     if terms.averaged is None:
         # In columns, and rows that miss the same features together, as the loop is fastest.
         order = np.argsort(found.pair, kind="stable")
         data = {name: np.ascontiguousarray(values[order].T) for name, values in data.items()}
+        data["chance"] = design.chance
         pm.Potential("loglik", _LOGLIK.value(*parameters, *_given(data)))
         return
     order, starts = rows_by_group(design.groups[:, terms.averaged])
-    data = {name: values[order] for name, values in data.items()} | {"starts": starts}
+    data = {name: values[order] for name, values in data.items()} | {"chance": design.chance, "starts": starts}
     data["nodes"], data["log_weights"] = group_nodes(int(np.diff(starts).max()))
     pm.Potential("loglik", _GROUPED.value(*parameters, found.tau, *_given(data)))
 
@@ -166,6 +179,15 @@ def rows_by_group(group: Integers) -> tuple[Integers, Integers]:
     order = np.argsort(group, kind="stable").astype(np.int64)
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
     return order, np.append(starts, group.size).astype(np.int64)
+
+
+def _shared(design: Design) -> Any:
+    """Make the standard normal numbers that move all users' interests, as many as the design has directions."""
+    directions = design.moves.shape[1]
+    if not directions:
+        return pt.zeros(0)
+    pm.modelcontext(None).add_coord(_DIRECTION, np.arange(directions))
+    return pm.Normal(SHARED_INTEREST, dims=_DIRECTION)
 
 
 def _slope_of_interest(priors: Mapping[str, Prior], terms: Terms) -> Any:

@@ -40,9 +40,10 @@ from bayesdecay.data.block import Block
 from bayesdecay.data.calendar import Calendar
 from bayesdecay.data.history import History
 from bayesdecay.errors import DataError
-from bayesdecay.model.grid import DAYS, weighed
+from bayesdecay.model.grid import DAYS
 from bayesdecay.model.population import Population
 from bayesdecay.model.power import add_days, add_integral, aged
+from bayesdecay.model.user_statistics import weighed
 from bayesdecay.model.vector_math import exp, log
 
 __all__ = ["MORE_THAN_A_YEAR", "Pace", "pace_of", "period_length"]

@@ -12,9 +12,8 @@ from scipy.special import expit
 from bayesdecay import names
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.model.coefficients import Coefficients
-from bayesdecay.model.latent_interest import log_mean, shared_log_interest, slices
+from bayesdecay.model.latent_interest import KnownInterest
 from bayesdecay.model.logistic import NODE_WEIGHTS, NODES
-from bayesdecay.model.population import Population
 from bayesdecay.model.terms import Design
 
 __all__ = ["pointwise", "probability"]
@@ -25,23 +24,15 @@ ROW = "row"
 _NUMBERS = 2_000_000
 
 
-def pointwise(
-    coefficients: Coefficients,
-    population: Population,
-    snapshots: Snapshots,
-    *,
-    plugin: bool,
-    random_seed: int | None,
-) -> xr.DataArray:
-    """Log-likelihood (sample, row) [nats] of each outcome, interest and missing features averaged over."""
-    drawn = shared_log_interest(population, snapshots, random_seed)
-    log_interest = log_mean(drawn) if plugin else slices(drawn)
+def pointwise(coefficients: Coefficients, snapshots: Snapshots, known: KnownInterest) -> xr.DataArray:
+    """Log-likelihood (sample, row) [nats] of each outcome, own interest and missing features averaged over."""
     returned = snapshots.table[names.RETURNED].to_numpy(dtype=bool)
-    step = max(_NUMBERS // coefficients.size // log_interest.shape[1], 1)
+    step = max(_NUMBERS // coefficients.size // known.level.shape[1], 1)
     parts = []
     for start in range(0, len(snapshots), step):
         rows = slice(start, start + step)
-        design = coefficients.terms.design(snapshots.table.iloc[rows], log_interest[rows])
+        own = known.rows(rows)
+        design = coefficients.terms.design(snapshots.table.iloc[rows], own.level, chance=own.chance, moves=own.moves)
         p = probability(coefficients, design)
         parts.append(np.log(np.where(returned[rows, None], p, 1.0 - p)))
     return xr.DataArray(np.concatenate(parts).T, dims=(names.SAMPLE, ROW), name="log_likelihood")
@@ -60,6 +51,7 @@ def probability(coefficients: Coefficients, design: Design) -> Floats:
     nodes = zip(NODES, NODE_WEIGHTS, strict=True) if spread is not None else ((0.0, 1.0),)
     for node, weight in nodes:
         shifted = logit if spread is None else logit + spread * node
-        for level in design.level.T:
-            found += weight * expit(shifted + coefficients.interest * level[:, None])
-    return found / design.level.shape[1]
+        for j, level in enumerate(design.level.T):
+            own = level[:, None] + design.moves[:, :, j] @ coefficients.shared.T
+            found += weight * design.chance[j] * expit(shifted + coefficients.interest * own)
+    return found

@@ -21,6 +21,7 @@ from bayesdecay.model.design import Standard
 from bayesdecay.model.grid import Grid
 from bayesdecay.model.posterior import thinned
 from bayesdecay.model.shocks import CALENDAR_LEVEL, SEED, SHOCKS, paths, segments, with_calendar
+from bayesdecay.model.user_statistics import Statistics, marginal_loglik
 
 __all__ = ["REGULARS", "Population", "loglik_by_row", "total_loglik"]
 
@@ -214,21 +215,21 @@ def _locations(sample: xr.Dataset, quantity: str, grouped: bool) -> Floats:
 def loglik_by_row(population: Population, block: Block) -> Floats:
     """Log-likelihood (sample, row) of each row's past at each draw, the user's own interest and rate integrated out."""
     grid = population.scoring_grid()
-    part = grids.Statistics.from_block(block, grid)
+    part = Statistics.from_block(block, grid)
     design, log_weight, log_beta = population.designs(block)
     found = np.empty((population.size, len(block)))
     for s in range(population.size):
         own = {"alpha": population.alpha[s], "rho": population.rho[s]}
-        found[s] = grids.marginal_loglik(part, grid, log_weight[design, s], log_beta[design, s], **own)
+        found[s] = marginal_loglik(part, grid, log_weight[design, s], log_beta[design, s], **own)
     return found
 
 
 def total_loglik(population: Population, block: Block, weight: Floats, grid: Grid) -> Floats:
     """Weighted sum of the block's log-likelihoods at each draw (sample,), on any grid of rates, in plain numpy."""
-    part = grids.Statistics.from_block(block, grid)
+    part = Statistics.from_block(block, grid)
     design, log_weight, log_beta = replace(population, grid=grid).designs(block)
     totals = np.empty(population.size)
     for s in range(population.size):
         parameters = {"alpha": population.alpha[s], "rho": population.rho[s]}
-        totals[s] = weight @ grids.marginal_loglik(part, grid, log_weight[design, s], log_beta[design, s], **parameters)
+        totals[s] = weight @ marginal_loglik(part, grid, log_weight[design, s], log_beta[design, s], **parameters)
     return totals

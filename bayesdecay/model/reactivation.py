@@ -6,10 +6,12 @@ In: :class:`~bayesdecay.data.snapshots.Snapshots` and a :class:`~bayesdecay.mode
 .. math::
 
     \operatorname{logit} p = a + \sum_g (a_g + z \cdot b_g) + x \cdot b + b_I \ell, \qquad
-    p(y \mid u) = \frac1J \sum_{j=1}^J \mathrm{Bernoulli}\big(y;\, p(\ell_j)\big),
+    p(y \mid u, \eta) = \sum_j c_j\, \mathrm{Bernoulli}\big(y;\, p(\ell_j + m_j \cdot \eta)\big),
 
 with x the features, standardised; :math:`a_g, b_g` partially pooled over groups; and :math:`\ell_1..\ell_J` the means
-of equally probable slices of the user's own posterior of log interest at the cutoff, standardised too. With
+of equally probable slices of the user's own posterior of log interest at the cutoff, standardised too. The population
+is not known exactly, so the interests of all users may be off together, by a few numbers :math:`\eta` that are learned
+with the coefficients (:mod:`bayesdecay.model.shared_interest`). With
 ``interest="plugin"`` J is 1 and :math:`\ell` the logarithm of the mean interest, as if it were known; with ``"joint"``
 the interests of all users are variables, sampled together with the coefficients (:mod:`bayesdecay.model.joint`).
 """
@@ -36,7 +38,7 @@ from bayesdecay.model.density import Density
 from bayesdecay.model.formula import Formula
 from bayesdecay.model.horseshoe import MANY
 from bayesdecay.model.joint import build_joint
-from bayesdecay.model.latent_interest import log_mean, shared_log_interest, slices
+from bayesdecay.model.latent_interest import KnownInterest
 from bayesdecay.model.logit_graph import Outcome
 from bayesdecay.model.missing import TREATMENTS
 from bayesdecay.model.posterior import Verdict, labelled
@@ -45,6 +47,7 @@ from bayesdecay.model.returning import ReactivationFit
 from bayesdecay.model.sampling import FEW_PARAMETERS, Sampling, draw_posterior
 from bayesdecay.model.small_groups import SMALL_GROUPS, small_groups
 from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.variables import SHARED_INTEREST
 from bayesdecay.model.whitening import Whitening
 
 __all__ = ["CURVED_FORMULA", "DEFAULT_FORMULA", "ReactivationModel"]
@@ -64,7 +67,7 @@ INTERESTS = ("uncertain", "plugin", "joint")
 SHRINKAGES = ("normal", "horseshoe")
 # Two variables a user.
 _JOINT_SAMPLING = Sampling(draws=1_000, tune=1_000)
-# Posterior draws that the slices are made of.
+# Posterior draws that expected interest is averaged over.
 _DRAWS = 200
 
 
@@ -176,7 +179,8 @@ class ReactivationModel:
         history : History, optional
             For ``interest="joint"`` alone: all users at the snapshots' cutoff, lapsed or not.
         sampling : Sampling, optional
-            Draws, warm-up, chains, cores; 4 chains of 500 draws, with groups or a horseshoe 1,000, unless told.
+            Draws, warm-up, chains, cores; 4 chains of 750 draws, 500 if interest is known, 1,000 with groups or a
+            horseshoe, unless told.
         random_seed : int, optional
             The same seed gives the same fit on the same machine.
 
@@ -193,25 +197,20 @@ class ReactivationModel:
         -----
         A user's interest at a cutoff uses that user's past only. The population's parameters are those of ``decay``;
         to keep even these from seeing the outcomes, fit it at the earliest cutoff.
-
-        Uncertain interests are averaged over user by user. That all of them are off together, where ``decay`` knows few
-        users, is not in the coefficients: with 256 users 90 % intervals of the intercept held 82 % of simulated truths,
-        those of P(reactivation) 88 %.
         """
         table = snapshots.training().table
         returned = _checked_outcomes(table)
-        population = decay.population(_DRAWS, allow_unconverged=allow_unconverged)
-        drawn = shared_log_interest(population, snapshots, random_seed)
-        log_interest = log_mean(drawn) if self.interest == "plugin" else slices(drawn)
+        known = self._interest(snapshots, decay, allow_unconverged=allow_unconverged)
         terms = Terms.learn(
             self.parsed(),
             table,
-            log_interest,
+            known.level,
+            chance=known.chance,
             missing=self.missing,
             embedding=self.embedding,
             computed=snapshots.features,
         )
-        design = terms.design(table, log_interest)
+        design = terms.design(table, known.level, chance=known.chance, moves=known.moves)
         if self.interest == "joint":
             model = build_joint(self, terms, design, snapshots, decay, history)
             tree = draw_posterior(model, sampling or _JOINT_SAMPLING, random_seed=random_seed)
@@ -230,10 +229,20 @@ class ReactivationModel:
             )
             if terms.averaged is not None:
                 tree[SMALL_GROUPS] = xr.DataTree(small_groups(tree["posterior"].to_dataset(), terms, merged, outcome))
+            if known.shared is not None:
+                tree[SHARED_INTEREST] = xr.DataTree(known.shared.to_dataset())
         tree["posterior"]["slope_interest"].attrs["fixed"] = int(not terms.formula.interest)
         description = self._description(terms, snapshots, returned)
         verdict = Verdict.of(tree)
         return ReactivationFit(idata=labelled(tree, kind=ReactivationFit.KIND, model=description, verdict=verdict))
+
+    def _interest(self, snapshots: Snapshots, decay: DecayFit, *, allow_unconverged: bool) -> KnownInterest:
+        """Take the interest of each snapshot as this model wants it."""
+        if self.interest == "plugin":
+            return KnownInterest.expected(decay.population(_DRAWS, allow_unconverged=allow_unconverged), snapshots)
+        found = KnownInterest.of(decay.population(allow_unconverged=allow_unconverged), snapshots)
+        together = self.interest == "uncertain" and self.parsed().interest
+        return found if together else found.alone()
 
     def _description(self, terms: Terms, snapshots: Snapshots, returned: NDArray[np.bool_]) -> dict[str, Any]:
         """Return the model and the data's terms in plain words, as kept in the fit's attributes."""

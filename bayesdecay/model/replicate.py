@@ -1,8 +1,15 @@
-r"""Users as a fit expects them: histories drawn from the posterior, as long as those of given users.
+r"""The users' past told once more by the fitted population: as many users, acquired when they were, seen as long.
 
-In: the posterior of a population and a history. Out: for each draw of the population as many users, of the same groups
-and covariates, acquired when these were and seen as long. What is told of the given users can then be told of them too,
-which makes a posterior predictive check: how far off would it be by chance, and by what is not known of the population?
+In: the posterior of a population and a block of users. Out: for each draw of the population the block with another
+past. Groups, covariates and T are the users' own; each user's rate and first interest are drawn anew, and with
+
+.. math:: \lambda(t) = I_0 e^{-r g(t - \rho L(t))}
+
+an activity follows the last one, at L, after a time that is drawn exactly. Where the unit of activity is the day, an
+activity is known by the day that it falls into, t in :math:`(k-1, k]` being day k, and a day counts once.
+
+What is told of the given users can then be told of these too, which makes a posterior predictive check: how far off
+would it be by chance, and by what is not known of the population?
 
 References
 ----------
@@ -12,95 +19,87 @@ discrepancies. *Statistica Sinica* 6, 733-760. https://www.jstor.org/stable/2430
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesdecay import curves
 from bayesdecay.data.block import Block
-from bayesdecay.data.history import History
-from bayesdecay.data.rewind import at_acquisition
+from bayesdecay.model.ahead import state_at
+from bayesdecay.model.grid import DAYS, log_next_day
 from bayesdecay.model.population import Population
-from bayesdecay.model.scores import ScoreOptions
-from bayesdecay.model.scoring import user_draws
-from bayesdecay.names import INTEREST
+from bayesdecay.model.power import wait
 
-__all__ = ["replicated"]
+__all__ = ["MOST", "replicated"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-# Users of several draws walk together: a few times 100,000 numbers.
-_WALKERS = 100_000
-# Interest below this is none: a user with it acts once in longer than the universe is old.
-_NO_INTEREST = 1e-100
+# A replicated user with more activities is cut off here: nobody is described by what follows.
+MOST = 20_000
+
+_loop = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
-def replicated(population: Population, history: History, *, random_seed: int | None = None) -> Iterator[Block]:
-    """Yield, for each draw of the population, as many users seen as long as those of the history.
-
-    Where days are counted, activities within a day are one, and count for the end of it.
-    """
-    rng = np.random.default_rng(random_seed)
-    options = ScoreOptions(horizons={}, random_seed=int(rng.integers(2**63)))
-    drawn = user_draws(population, at_acquisition(history), options)
-    block = next(history.blocks(max(len(history), 1)))
-    together = max(_WALKERS // max(len(history), 1), 1)
-    for start in range(0, population.size, together):
-        draws = slice(start, min(start + together, population.size))
-        interest, rate = (drawn[name].to_numpy()[draws] for name in (INTEREST, "rate"))
-        rho = np.broadcast_to(population.rho[draws, None], rate.shape)
-        T = np.broadcast_to(block.T, rate.shape)
-        walkers = (interest.ravel(), rate.ravel(), rho.ravel(), T.ravel())
-        law = {"shoulder": population.shoulder(0.0), "whole_days": history.activity == "day"}
-        walker, time = _walked(*walkers, rng, **law)
-        ends = np.searchsorted(walker, len(history) * np.arange(len(rate) + 1))
-        for s, (first, last) in enumerate(pairwise(ends)):
-            yield _block(block, walker[first:last] - s * len(history), time[first:last].astype(float))
+def replicated(
+    population: Population, block: Block, rng: np.random.Generator, *, whole_days: bool = False
+) -> Iterator[Block]:
+    """Yield, for each draw of the population, the block's users with another past; ``whole_days`` where these count."""
+    grid = population.grid
+    design, mu = population.locations(block)
+    for s in range(population.size):
+        rate, interest = population.new_users(mu[:, design, s], s, rng)
+        if not grid.is_power:
+            interest *= np.exp(log_next_day(rate, grid.clock))
+        law = (float(population.rho[s]), grid.shoulder, grid.clock == DAYS)
+        yield _with_past(block, *_walk(interest, rate, law, block.T, whole_days, rng))
 
 
-def _walked(
+@_loop
+def _walk(
     interest: Floats,
     rate: Floats,
-    rho: Floats,
+    law: tuple[float, float, bool],
     T: Floats,
-    rng: np.random.Generator,
-    *,
-    shoulder: float,
     whole_days: bool,
+    rng: np.random.Generator,
 ) -> tuple[Integers, Floats]:
-    """Let everybody act for as long as they are seen: whose activity and when [days since acquisition], in order."""
-    now, active = np.zeros(T.size), np.flatnonzero(T > 0)
-    users, times = [np.empty(0, np.int64)], [np.empty(0)]
-    while active.size:
-        age = curves.effective_age(now[active], now[active], rho[active])
-        left = np.maximum(curves.interest_after(interest[active], rate[active], age, shoulder), _NO_INTEREST)
-        state = (left, curves.rate_after(rate[active], age, shoulder))
-        exposure = rng.exponential(size=active.size)
-        later = now[active] + curves.return_time(*state, exposure, curves.shoulder_after(age, shoulder))
-        # Of a day that is active nothing more is seen; the user goes on with the next.
-        later = np.ceil(later) if whole_days else later
-        active, later = active[later <= T[active]], later[later <= T[active]]
-        now[active] = later
-        users.append(active)
-        times.append(later)
-    user, time = np.concatenate(users), np.concatenate(times)
-    order = np.lexsort((time, user))
-    return user[order], time[order]
+    """Let users act from their acquisition to the cutoff: how often (user,), and when (activity,) [days].
+
+    ``law`` is the restoration, the shoulder, and whether the clock is that of days.
+    """
+    rho, shoulder, by_days = law
+    n, times, total = np.zeros(T.size, np.int64), np.empty(T.size + 1), 0
+    for u in range(T.size):
+        last = 0.0
+        while n[u] < MOST:
+            level, fall, local = state_at(interest[u], rate[u], (1.0 - rho) * last, shoulder, by_days)
+            time = last + wait(rng.standard_exponential(), level, fall, local)
+            if time > T[u]:
+                break
+            if whole_days:
+                time = max(math.ceil(time), last + 1.0)
+            if time > T[u]:
+                break
+            if total == times.size:
+                times = np.concatenate((times, np.empty_like(times)))
+            times[total] = last = time
+            total += 1
+            n[u] += 1
+    return n, times[:total].copy()
 
 
-def _block(block: Block, user: Integers, time: Floats) -> Block:
+def _with_past(block: Block, n: Integers, times: Floats) -> Block:
     """Put activities in the place of those of a block's users."""
-    n = np.bincount(user, minlength=len(block))
     offsets = np.concatenate([[0], np.cumsum(n)]).astype(np.int64)
     return replace(
         block,
         n=n,
-        last=np.where(n > 0, np.append(time, 0.0)[offsets[1:] - 1], 0.0),
-        sum_times=np.bincount(user, weights=time, minlength=len(block)),
-        times=time,
+        last=np.where(n > 0, np.append(times, 0.0)[offsets[1:] - 1], 0.0),
+        sum_times=np.bincount(np.repeat(np.arange(len(block)), n), weights=times, minlength=len(block)),
+        times=times,
         offsets=offsets,
     )

@@ -24,11 +24,14 @@ from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.errors import unknown_name
 from bayesdecay.model.coefficients import Coefficients
 from bayesdecay.model.decay_fit import DecayFit
+from bayesdecay.model.interest_slices import log_expected_interest
 from bayesdecay.model.intervals import interval_ends
-from bayesdecay.model.latent_interest import log_interest_draws, log_mean
+from bayesdecay.model.latent_interest import KnownInterest, log_interest_draws
+from bayesdecay.model.paired import draws_of, paired, shared_interest_of
 from bayesdecay.model.posterior import Verdict, summary_table, verdict_of, write_tree
 from bayesdecay.model.scores import Scores
 from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.variables import SHARED_INTEREST
 
 __all__ = ["PART", "ReactivationFit", "score_reactivation"]
 
@@ -103,7 +106,7 @@ class ReactivationFit:
         if scale == "original":
             posterior = _on_original_scale(posterior, terms)
         table = summary_table(xr.DataTree.from_dict({"posterior": posterior}), self.verdict, ci_prob=ci_prob)
-        table = table[~table.index.astype("str").str.startswith("horseshoe")]
+        table = table[~table.index.astype("str").str.startswith(("horseshoe", SHARED_INTEREST))]
         scales = terms.scales
         units_of = {f"slope[{name}]": scales[name] for name in terms.slopes} | {"slope_interest": terms.interest_scale}
         original = scale == "original"
@@ -148,7 +151,11 @@ class ReactivationFit:
                 snapshots, decay, draws, interest, random_seed, allow_unconverged=allow_unconverged
             )
         ]
-        p = expit(np.concatenate(parts)) if parts else np.empty((0, self._paired(draws, decay)))
+        p = (
+            expit(np.concatenate(parts))
+            if parts
+            else np.empty((0, min(draws, draws_of(self.idata), draws_of(decay.idata))))
+        )
         found = xr.DataArray(p, dims=(names.USER, names.SAMPLE), coords={names.USER: users}, name=names.P_REACTIVATION)
         found.attrs["horizon"] = self.horizon
         return found.transpose(names.SAMPLE, names.USER)
@@ -184,7 +191,11 @@ class ReactivationFit:
         ]
         labels = list(dict.fromkeys(name for batch in found for name in batch))
         stacked = [np.stack([batch.get(name, 0.0 * batch["baseline"]) for name in labels]) for batch in found]
-        values = np.concatenate(stacked, axis=1) if stacked else np.empty((0, 0, self._paired(draws, decay)))
+        values = (
+            np.concatenate(stacked, axis=1)
+            if stacked
+            else np.empty((0, 0, min(draws, draws_of(self.idata), draws_of(decay.idata))))
+        )
         return xr.DataArray(
             values,
             dims=(PART, names.USER, names.SAMPLE),
@@ -199,10 +210,9 @@ class ReactivationFit:
         decay: DecayFit,
         *,
         draws: int = 400,
-        random_seed: int | None = None,
         allow_unconverged: bool = False,
     ) -> xr.DataArray:
-        """Log-likelihood of each row's outcome at each draw of the coefficients, interest averaged over.
+        """Log-likelihood of each row's outcome at each draw of the coefficients, the user's own interest averaged over.
 
         Returns
         -------
@@ -219,15 +229,14 @@ class ReactivationFit:
         from bayesdecay.model.pointwise import pointwise
 
         self.verdict.require(allow_unconverged=allow_unconverged)
-        population = decay.population(draws, allow_unconverged=allow_unconverged)
-        coefficients = Coefficients.of(self.idata, self.terms, draws)
-        plugin = self.description["interest"] == "plugin"
-        return pointwise(coefficients, population, snapshots.training(), plugin=plugin, random_seed=random_seed)
-
-    def _paired(self, draws: int, decay: DecayFit) -> int:
-        """How many draws of one fit can go with one of the other: as many as the shorter has."""
-        sizes = [fit.idata["posterior"].sizes for fit in (self, decay)]
-        return min(draws, *(int(own[names.CHAIN] * own[names.DRAW]) for own in sizes))
+        coefficients, told = Coefficients.of(self.idata, self.terms, draws), snapshots.training()
+        if self.description["interest"] == "plugin":
+            population = decay.population(draws, allow_unconverged=allow_unconverged)
+            return pointwise(coefficients, told, KnownInterest.expected(population, told))
+        population = decay.population(allow_unconverged=allow_unconverged)
+        shared = shared_interest_of(self.idata)
+        known = KnownInterest.of(population, told, shared)
+        return pointwise(coefficients, told, known if shared is not None else known.alone())
 
     def _batches(
         self,
@@ -244,14 +253,13 @@ class ReactivationFit:
         if interest not in ("uncertain", "plugin", "joint"):
             raise unknown_name("way to enter interest", interest, ("uncertain", "plugin"))
         self.verdict.require(allow_unconverged=allow_unconverged)
-        size = self._paired(draws, decay)
-        population = decay.population(size, allow_unconverged=allow_unconverged)
-        terms = self.terms
-        coefficients = Coefficients.of(self.idata, terms, size)
-        log_interest = log_interest_draws(population, snapshots.histories.values(), random_seed)
+        terms, histories = self.terms, snapshots.histories.values()
+        coefficients, population = paired(self.idata, terms, decay, draws, allow_unconverged=allow_unconverged)
         if interest == "plugin":
-            log_interest = log_mean(log_interest)
-        rng, step = np.random.default_rng(random_seed), max(_NUMBERS // size, 1)
+            log_interest = log_expected_interest(population, histories)
+        else:
+            log_interest = log_interest_draws(population, histories, random_seed)
+        rng, step = np.random.default_rng(random_seed), max(_NUMBERS // coefficients.size, 1)
         for start in range(0, len(snapshots), step):
             rows = slice(start, start + step)
             yield coefficients, terms.design(snapshots.table.iloc[rows], log_interest[rows]), rng

@@ -41,7 +41,7 @@ def small_groups(posterior: xr.Dataset, terms: Terms, design: Design, outcome: O
     logit, spread = drawn.logit(silent, np.random.default_rng(0)), drawn.spread(design.rows(order))
     nodes, log_weights = group_nodes(int(np.diff(starts).max()))
     mean, square = np.zeros(starts.size - 1), np.zeros(starts.size - 1)
-    sign, level = np.where(outcome.returned[order], 1.0, -1.0), design.level[order]
+    sign, ordered = np.where(outcome.returned[order], 1.0, -1.0), design.rows(order)
     for s in range(drawn.size):
         own = (np.ascontiguousarray(part[:, s]) for part in (logit, spread))
         row_logit, row_spread = own
@@ -50,9 +50,10 @@ def small_groups(posterior: xr.Dataset, terms: Terms, design: Design, outcome: O
             drawn.interest[s],
             row_spread,
             tau[s],
-            level,
+            ordered.levels_at(drawn.shared[s]),
             sign,
             outcome.weight[order],
+            design.chance,
             starts,
             nodes,
             log_weights,

@@ -66,7 +66,8 @@ class Design:
 
     ``x`` (row, feature), what is missing replaced by its expectation; ``pattern`` (row,) of what was missing and
     ``root`` (pattern, feature, feature) of its covariance, see :mod:`bayesdecay.model.missing`; ``groups`` (row,
-    bracket); ``level`` (row, j) values of log interest.
+    bracket); ``level`` (row, j) values of log interest of ``chance`` (j,), and ``moves`` (row, direction, j), how they
+    move with what all users share (:mod:`bayesdecay.model.shared_interest`).
     """
 
     x: Floats
@@ -74,6 +75,8 @@ class Design:
     root: Floats
     groups: Integers
     level: Floats
+    chance: Floats
+    moves: Floats
 
     def rows(self, kept: Any) -> Design:
         """Take some rows."""
@@ -83,7 +86,18 @@ class Design:
             root=self.root,
             groups=self.groups[kept],
             level=self.level[kept],
+            chance=self.chance,
+            moves=self.moves[kept],
         )
+
+    @property
+    def mean_level(self) -> Floats:
+        """Expected log interest (row,)."""
+        return np.asarray(self.level @ self.chance)
+
+    def levels_at(self, shared: Floats) -> Floats:
+        """Values (row, j) of log interest, what all users share (direction,) being known."""
+        return self.level + np.einsum("rkj,k->rj", self.moves, shared)
 
     def merged(self, returned: NDArray[np.bool_]) -> tuple[Design, NDArray[np.bool_], Floats]:
         """Merge equal rows with equal outcomes: the distinct ones, their outcomes, and how many share each."""
@@ -119,13 +133,15 @@ class Terms:
         table: pd.DataFrame,
         log_interest: Floats,
         *,
+        chance: Floats | None = None,
         missing: str = "model",
         embedding: str | None = None,
         computed: Sequence[str] = (),
     ) -> Terms:
-        """Learn from a table of snapshots and values (row, any) of its users' log interest.
+        """Learn from a table of snapshots and values (row, j) of its users' log interest.
 
-        ``computed`` names the columns that were computed from the log, and not brought.
+        ``chance`` (j,) is that of the values, all alike unless told; ``computed`` names the columns that were computed
+        from the log, and not brought.
 
         Raises
         ------
@@ -134,22 +150,24 @@ class Terms:
         ValueError
             If a feature is unknown.
         """
+        chance = _chance(log_interest, chance)
+        center = float((log_interest @ chance).mean())
         plain = cls(
             formula=formula,
             fixed=Columns.learn(formula.fixed, table),
             embedding=None if embedding is None else Embedding.learn(embedding, table),
             pooled=_one_averaged(tuple(Pooled.learn(bracket, table) for bracket in formula.brackets)),
             indicators=(),
-            interest_center=float(log_interest.mean()),
-            interest_scale=float(log_interest.std()) or 1.0,
+            interest_center=center,
+            interest_scale=float(np.sqrt(((log_interest - center) ** 2 @ chance).mean())) or 1.0,
             missing=missing,
             fill=np.empty(0),
             normal=None,
             computed=tuple(computed),
         )
-        return plain._with_missing(table, log_interest)
+        return plain._with_missing(table, plain._standard_level(log_interest) @ chance)
 
-    def _with_missing(self, table: pd.DataFrame, log_interest: Floats) -> Terms:
+    def _with_missing(self, table: pd.DataFrame, level: Floats) -> Terms:
         """Learn what the treatment of missing features needs."""
         values = self._values(table)
         self._refuse_missing(table, values)
@@ -158,7 +176,6 @@ class Terms:
             names = [f"missing({name})" for name, some in zip(self._labels, gone, strict=True) if some]
             return replace(self, indicators=tuple(names), fill=np.zeros(values.shape[1]))
         if self.missing == "model":
-            level = self._standard_level(log_interest).mean(axis=1)
             return replace(self, fill=np.zeros(values.shape[1]), normal=FeatureNormal.learn(values, level))
         fill = np.nanmedian(values, axis=0) if self.missing == "median" else np.zeros(values.shape[1])
         return replace(self, fill=np.asarray(fill, dtype=np.float64))
@@ -219,8 +236,15 @@ class Terms:
             counts |= {"embedding": gone} if gone else {}
         return counts
 
-    def design(self, table: pd.DataFrame, log_interest: Floats) -> Design:
-        """Matrices of a table of snapshots and values (row, j) of its users' log interest.
+    def design(
+        self,
+        table: pd.DataFrame,
+        log_interest: Floats,
+        *,
+        chance: Floats | None = None,
+        moves: Floats | None = None,
+    ) -> Design:
+        """Matrices of a table of snapshots and values (row, j) of its users' log interest, all alike unless told.
 
         Raises
         ------
@@ -230,7 +254,8 @@ class Terms:
         values = self._values(table)
         self._refuse_missing(table, values)
         level = self._standard_level(log_interest)
-        completed = self._completed(values, level.mean(axis=1))
+        chance = _chance(level, chance)
+        completed = self._completed(values, level @ chance)
         groups = [one.index(table) for one in self.pooled]
         return Design(
             x=completed.values,
@@ -238,6 +263,8 @@ class Terms:
             root=completed.root,
             groups=np.stack(groups, axis=1) if groups else np.zeros((len(table), 0), dtype=np.int64),
             level=np.ascontiguousarray(level),
+            chance=chance,
+            moves=np.zeros((len(table), 0, level.shape[1])) if moves is None else moves / self.interest_scale,
         )
 
     def _completed(self, values: Floats, level: Floats) -> Completed:
@@ -348,3 +375,8 @@ def _one_averaged(pooled: tuple[Pooled, ...]) -> tuple[Pooled, ...]:
         first = one.averaged and len(one.groups) == most and not any(other.averaged for other in found)
         found.append(replace(one, averaged=first))
     return tuple(found)
+
+
+def _chance(level: Floats, chance: Floats | None) -> Floats:
+    """Probabilities (j,) of the values (row, j) of log interest."""
+    return np.full(level.shape[1], 1.0 / level.shape[1]) if chance is None else chance

@@ -53,7 +53,7 @@ class Treatment:
         """Values (row, moderator) that the effects vary with."""
         values = design.x[:, : len(terms.slopes)]
         if terms.formula.interest:
-            values = np.column_stack([values, design.level.mean(axis=1)])
+            values = np.column_stack([values, design.mean_level])
         return values
 
     def design(self, terms: Terms, design: Design, arm: Integers) -> Design:

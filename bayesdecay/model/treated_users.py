@@ -13,16 +13,14 @@ from bayesdecay import names
 from bayesdecay.data.experiment import Experiment
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.model.decay_fit import DecayFit
-from bayesdecay.model.latent_interest import log_interest_draws, shared_log_interest, slices
+from bayesdecay.model.latent_interest import KnownInterest, log_interest_draws
+from bayesdecay.model.population import Population
 from bayesdecay.model.uncertainty import DrawOptions
 
 __all__ = ["Users", "ids_of", "interest_of", "table_of"]
 
 Floats = NDArray[np.float64]
 type Users = Experiment | Snapshots | pd.DataFrame
-
-# Posterior draws that the slices of a user's interest are made of.
-_DRAWS = 200
 
 
 def table_of(users: Users) -> pd.DataFrame:
@@ -43,13 +41,12 @@ class LatentInterest:
     snapshots: Snapshots
     decay: DecayFit
 
-    def slices(self, random_seed: int | None) -> Floats:
-        """Values (row, slice) of each row's log interest to learn from."""
-        return slices(shared_log_interest(self.decay.population(_DRAWS), self.snapshots, random_seed))
+    def known(self) -> KnownInterest:
+        """What is known of each row's log interest, to learn from."""
+        return KnownInterest.of(self.decay.population(), self.snapshots)
 
-    def draws(self, size: int, told: DrawOptions) -> Floats:
-        """Draws (row, sample) of each row's log interest."""
-        population = self.decay.population(size, allow_unconverged=told.allow_unconverged)
+    def draws(self, population: Population, told: DrawOptions) -> Floats:
+        """Draws (row, sample) of each row's log interest, given draws of the population."""
         return log_interest_draws(population, self.snapshots.histories.values(), told.random_seed)
 
 

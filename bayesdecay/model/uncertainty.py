@@ -26,8 +26,12 @@ from bayesdecay import names
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.model.coefficients import Coefficients
 from bayesdecay.model.decay_fit import DecayFit
-from bayesdecay.model.latent_interest import log_interest_draws, log_mean
+from bayesdecay.model.interest_slices import CHANCES, log_expected_interest
+from bayesdecay.model.latent_interest import log_interest_draws
+from bayesdecay.model.paired import shared_interest_of
+from bayesdecay.model.population import Population
 from bayesdecay.model.returning import ReactivationFit
+from bayesdecay.model.shared_interest import SharedInterest
 from bayesdecay.model.terms import Design
 
 __all__ = ["SOURCES", "VARIANCE", "DrawOptions", "interval_widening", "share_of", "variance_shares"]
@@ -129,9 +133,9 @@ def variance_shares(
     -----
     Chance is what would be left if everything else were known, :math:`E[p(1-p)]`. The share of each other source is the
     variance of p that goes away when this one gets known, averaged over all orders in which the three could get known
-    (its Shapley effect), since p is not a sum of them. What a group is like that the fit has not seen, and the
-    intercepts of single users, belong to the coefficients. The shares are a single user's: over many users chance
-    averages out, the coefficients do not.
+    (its Shapley effect), since p is not a sum of them. What a group is like that the fit has not seen, the intercepts
+    of single users, and what the interests of all users have in common belong to the coefficients. The shares are a
+    single user's: over many users chance averages out, the coefficients do not.
 
     References
     ----------
@@ -141,13 +145,16 @@ def variance_shares(
     told = options or DrawOptions()
     plugin = (interest or fit.description["interest"]) == "plugin"
     fit.verdict.require(allow_unconverged=told.allow_unconverged)
-    population = decay.population(told.draws, allow_unconverged=told.allow_unconverged)
+    population = decay.population(allow_unconverged=told.allow_unconverged)
+    shared = shared_interest_of(fit.idata)
+    shared = None if plugin or shared is None or not shared.is_of(population) else shared
     coefficients = Coefficients.of(fit.idata, fit.terms, told.draws)
     rng = np.random.default_rng(told.random_seed)
     parts, start = [_shares(np.empty((0, 1, 1, 1)), told)], 0
     for some in _blocks(snapshots):
-        drawn = log_interest_draws(population, some.histories.values(), int(rng.integers(2**63)))
-        design = coefficients.terms.design(some.table, log_mean(drawn) if plugin else drawn)
+        level = _own_interest(population, shared, some, told.draws, None if plugin else int(rng.integers(2**63)))
+        moves = None if shared is None else shared.levels(population, some)[1] @ CHANCES[:, None]
+        design = coefficients.terms.design(some.table, level, moves=moves)
         parts += [_shares(p, told).set_index(start + rows) for rows, p in _crossed(coefficients, design, rng)]
         start += len(some)
     found = pd.concat(parts).sort_index()
@@ -196,12 +203,31 @@ def _blocks(snapshots: Snapshots) -> Iterator[Snapshots]:
         yield snapshots.of_users(users.iloc[start : start + _USERS])
 
 
+def _own_interest(
+    population: Population, shared: SharedInterest | None, some: Snapshots, draws: int, seed: int | None
+) -> Floats:
+    """Log interest (row, draw) of each user, what all of them share left aside if it is known; as known if no seed."""
+    if shared is None:
+        some_draws = np.linspace(0, population.size - 1, min(draws, population.size)).round().astype(int)
+        population = population.take(some_draws)
+    else:
+        population = shared.centre(population).take(np.zeros(draws, dtype=int))
+    histories = some.histories.values()
+    return (
+        log_expected_interest(population, histories)
+        if seed is None
+        else log_interest_draws(population, histories, seed)
+    )
+
+
 def _crossed(
     coefficients: Coefficients, design: Design, rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.int64], Floats]]:
     """Some rows at a time, and their P (row, coefficients, interest, missing): each draw with each of the others."""
     known = replace(design, pattern=np.zeros_like(design.pattern), level=np.zeros((len(design.x), 1)))
     logit, slope = coefficients.logit(known, rng), coefficients.interest
+    if design.moves.shape[1]:
+        logit = logit + slope * (design.moves[:, :, 0] @ coefficients.shared.T)
     spread, gone = coefficients.spread(design), design.pattern > 0
     for some, nodes in ((np.flatnonzero(~gone), np.zeros(1)), (np.flatnonzero(gone), _NODES)):
         step = max(_NUMBERS // (coefficients.size * design.level.shape[1] * nodes.size), 1)

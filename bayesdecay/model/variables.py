@@ -16,6 +16,7 @@ __all__ = [
     "HORSESHOE",
     "OFFSET",
     "PLAIN_SLOPE",
+    "SHARED_INTEREST",
     "is_group_offset",
     "is_horseshoe",
     "is_spread",
@@ -30,6 +31,9 @@ OFFSET = "_offset_"
 HORSESHOE = "horseshoe"
 # Begins the name of the slopes that have a prior of their own beside a horseshoe over the others.
 PLAIN_SLOPE = "plain_slope"
+
+# Name of the standard normal numbers that move the interests of all users together.
+SHARED_INTEREST = "shared_interest"
 
 # How sharply the transform turns from log(1 - rho) to the wall at rho = 0; 4 keeps the turn below rho = 0.3.
 _SHARPNESS = 16.0

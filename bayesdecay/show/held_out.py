@@ -105,8 +105,7 @@ class Work:
 
     def loglik(self, fit: ReactivationFit, told: Snapshots, decay: DecayFit) -> Floats:
         """Log-likelihood (sample, row) of outcomes."""
-        draws, seed = self.options.draws, self.options.random_seed
-        found = fit.log_likelihood(told, decay, draws=draws, random_seed=seed, allow_unconverged=True)
+        found = fit.log_likelihood(told, decay, draws=self.options.draws, allow_unconverged=True)
         return np.asarray(found.transpose(names.SAMPLE, ...).to_numpy())
 
     def forecast(self, fit: ReactivationFit, told: Snapshots, decay: DecayFit) -> Floats:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from bayesdecay.data.history import History
 from bayesdecay.data.history_features import gaps
 from bayesdecay.decide.risk import check_share
-from bayesdecay.model.past_counts import Tally, replicated, tally
+from bayesdecay.model.past_counts import Tally, tally, tally_replicated
 from bayesdecay.model.population import Population
 from bayesdecay.names import bounds
 
@@ -98,7 +98,7 @@ def check_past(
     tail = (1.0 - check_share(ci_prob, "ci_prob")) / 2.0
     gap_cuts, since_cuts = _cuts(history)
     seen = tally(history, gap_cuts, since_cuts)
-    drawn = replicated(population, history, gap_cuts, since_cuts, np.random.default_rng(random_seed))
+    drawn = tally_replicated(population, history, gap_cuts, since_cuts, np.random.default_rng(random_seed))
     rows = []
     pairs = zip(_statistics(seen, gap_cuts, since_cuts), _statistics(drawn, gap_cuts, since_cuts), strict=True)
     for (aspect, statistic, share, own), (*_, values) in pairs:

@@ -15,13 +15,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from bayesdecay import names
 from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.model.coefficients import Coefficients
 from bayesdecay.model.columns import Columns
 from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.expression import columns_of, read_terms
-from bayesdecay.model.latent_interest import log_interest_draws, log_mean
+from bayesdecay.model.interest_slices import log_expected_interest
+from bayesdecay.model.latent_interest import log_interest_draws
+from bayesdecay.model.paired import paired
 from bayesdecay.model.returning import ReactivationFit
 from bayesdecay.model.terms import Design, Terms
 from bayesdecay.model.uncertainty import DrawOptions
@@ -59,14 +60,14 @@ class Scene:
             raise ValueError(f"expected snapshots at one cutoff, got {len(snapshots.histories)}")
         fit.verdict.require(allow_unconverged=told.allow_unconverged)
         seed = int(np.random.default_rng().integers(2**63)) if told.random_seed is None else told.random_seed
-        size = min(told.draws, *(_draws(one) for one in (fit, decay)))
-        population = decay.population(size, allow_unconverged=told.allow_unconverged)
-        log_interest = log_interest_draws(population, snapshots.histories.values(), seed)
+        terms, histories, allowed = fit.terms, snapshots.histories.values(), told.allow_unconverged
+        coefficients, population = paired(fit.idata, terms, decay, told.draws, allow_unconverged=allowed)
         if fit.description["interest"] == "plugin":
-            log_interest = log_mean(log_interest)
-        terms = fit.terms
+            log_interest = log_expected_interest(population, histories)
+        else:
+            log_interest = log_interest_draws(population, histories, seed)
         return cls(
-            coefficients=Coefficients.of(fit.idata, terms, size),
+            coefficients=coefficients,
             table=snapshots.table,
             log_interest=log_interest,
             design=terms.design(snapshots.table, log_interest),
@@ -122,8 +123,3 @@ def columns_by_label(terms: Terms) -> dict[str, frozenset[str]]:
         by_term = columns_by_term(columns)
         found |= {label: by_term[term] for label, term in zip(columns.labels, columns.term_of, strict=True)}
     return found
-
-
-def _draws(fit: ReactivationFit | DecayFit) -> int:
-    sizes = fit.idata["posterior"].sizes
-    return int(sizes[names.CHAIN] * sizes[names.DRAW])

@@ -16,6 +16,7 @@ https://doi.org/10.1093/biomet/45.3-4.562
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -90,8 +91,9 @@ def new_users(
     block = next(history.blocks(len(history)))
     like, weight = population.at(population.size // 2), np.ones(len(history))
     grid = replace(grid.with_law(like.grid), restorations=like.rho)  # which spares the statistics at all the others
-    drawn = replicated(population, history, random_seed=int(rng.integers(2**63)))
-    measures = pd.DataFrame([_told(own, like, weight, grid) for own in (*drawn, block)])
+    own_rng = np.random.default_rng(int(rng.integers(2**63)))
+    drawn = replicated(population, block, own_rng, whole_days=history.activity == "day")
+    measures = pd.DataFrame([_told(own, like, weight, grid) for own in chain(drawn, [block])])
     return [_row(NEW, str(name), measures[name].to_numpy(), tails) for name in measures]
 
 

@@ -22,8 +22,10 @@ from measuring import arguments, goal, markdown, stamp, tell
 from bayesdecay import simulate, summarize
 from bayesdecay.data.events import read_events
 from bayesdecay.model import grid as grids
-from bayesdecay.model.grid import Grid, Statistics
-from bayesdecay.model.likelihood import marginal_loglik, side_by_side
+from bayesdecay.model.grid import Grid
+from bayesdecay.model.lanes import side_by_side
+from bayesdecay.model.likelihood import marginal_loglik
+from bayesdecay.model.user_statistics import Statistics
 from bayesdecay.model.vector_math import exp32, log1p32
 
 __all__ = ["main"]
@@ -105,10 +107,9 @@ def _graph(part: Statistics, grid: Grid) -> Any:
     alpha, rho = pt.scalar("alpha"), pt.scalar("rho")
     low, high = grid.restorations[0], grid.restorations[-1]
     powers = ((2.0 * rho - low - high) / (high - low)) ** np.arange(grid.restorations.size)
-    log_exposure = pt.tensordot(
-        pytensor.shared(np.log(part.exposure).transpose(0, 2, 1)), pt.dot(grid.lagrange, powers), axes=1
-    )
-    n, age = part.n[:, None], (part.ageing[:, 0] - rho * part.ageing[:, 1])[:, None]
+    weights = pt.dot(grid.lagrange, powers)
+    log_exposure = pt.tensordot(pytensor.shared(np.log(part.exposure).transpose(0, 2, 1)), weights, axes=1)
+    n, age = part.n[:, None], pt.dot(part.ageing, weights)[:, None]
     excess = pt.softplus(log_exposure - log_beta)
     term = log_weight - n * log_beta - grid.rates * age - (alpha + n) * excess
     value = pt.sum(pt.logsumexp(term, axis=1))

@@ -13,7 +13,7 @@ from bayesdecay.data.history import summarize
 from bayesdecay.data.simulate import Simulation, simulate
 from bayesdecay.data.snapshots import Snapshots, snapshots
 from bayesdecay.model.decay import DecayFit
-from bayesdecay.model.latent_interest import shared_log_interest, slices
+from bayesdecay.model.latent_interest import KnownInterest
 from bayesdecay.model.prior import REACTIVATION_PRIORS, with_changes
 from bayesdecay.model.reactivation import ReactivationModel
 from bayesdecay.model.sampling import Sampling
@@ -55,7 +55,7 @@ def _replicate(seed: int) -> Replicate:
     )
     told = replace(told, table=told.table.assign(visits=rng.poisson(3, len(told)).astype(float)), columns=("visits",))
     learned = rng.permutation(len(told)) % 4 > 0  # three in four are learned from, the others scored
-    told, coefficients, p = _with_outcomes(told, decay, interest_of_rows(told, drawn, truth["rho"]), learned, rng, seed)
+    told, coefficients, p = _with_outcomes(told, decay, interest_of_rows(told, drawn, truth["rho"]), learned, rng)
     fit = RETURNING.fit(
         told.select(learned),
         decay,
@@ -78,14 +78,14 @@ def interest_of_rows(told: Snapshots, drawn: Simulation, rho: float) -> np.ndarr
 
 
 def _with_outcomes(
-    told: Snapshots, decay: DecayFit, level: np.ndarray, learned: np.ndarray, rng: np.random.Generator, seed: int
+    told: Snapshots, decay: DecayFit, level: np.ndarray, learned: np.ndarray, rng: np.random.Generator
 ) -> tuple[Snapshots, dict[str, object], np.ndarray]:
     """Draw coefficients and outcomes by the model's law, which is written for features as the fit will scale them."""
     priors = with_changes(REACTIVATION_PRIORS, RETURNING.priors)
     train = told.select(learned)
-    # What the fit will standardise by follows from the features and the seed, not from the outcomes.
-    seen = slices(shared_log_interest(decay.population(DRAWS, allow_unconverged=True), train, seed))
-    terms = Terms.learn(RETURNING.parsed(), train.table, seen, computed=told.features)
+    # What the fit will standardise by follows from the features, not from the outcomes.
+    seen = KnownInterest.of(decay.population(allow_unconverged=True), train)
+    terms = Terms.learn(RETURNING.parsed(), train.table, seen.level, chance=seen.chance, computed=told.features)
     design = terms.design(told.table, level[:, None])
     coefficients = {
         "intercept": float(prior_draw(priors, "intercept", rng)),
@@ -113,5 +113,5 @@ REACTIVATION = Study(
         "Two chains of 500 draws."
     ),
     replicate=_replicate,
-    design=3,
+    design=4,
 )

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy import integrate, stats
 
 import bayesdecay as bd
 from bayesdecay.data.history import History
-from bayesdecay.data.rewind import at_acquisition
 from bayesdecay.data.truth import Population as Truth
 from tests.doors.conftest import bayesdecay
 from tests.show import made
@@ -83,7 +83,8 @@ def test_a_user_seen_once_is_not_certain_to_be_alive(tickets):
     for column, rises in (("p_return_soon", False), ("p_never", True)):
         steps = np.diff(scores[column].to_numpy())
         assert ((steps > 0) if rises else (steps < 0)).all()
-    today = scored(tickets, at_acquisition(once))
+    column = once.table.column_names.index("T")
+    today = scored(tickets, once.over(once.table.set_column(column, "T", pa.array(np.zeros(len(once))))))
     assert today["p_never"].between(0.3, 0.98).all()
     assert (scores["p_never"] > today["p_never"].max()).all()
     # What is said of one user is wide: from next to nothing to some times the mean.

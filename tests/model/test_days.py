@@ -21,11 +21,12 @@ from bayesdecay.model import ahead, days
 from bayesdecay.model import grid as grids
 from bayesdecay.model.decay import DecayModel
 from bayesdecay.model.design import FitData
-from bayesdecay.model.grid import Grid, Statistics
+from bayesdecay.model.grid import Grid
 from bayesdecay.model.population import Population
 from bayesdecay.model.reference import ReferenceModel
 from bayesdecay.model.reference import log_likelihood as reference_loglik
 from bayesdecay.model.scoring import ScoreOptions, forecast_counts, score, user_draws
+from bayesdecay.model.user_statistics import Statistics, marginal_loglik, statistics
 from tests.model.worlds import block_of, population_at
 
 SHOP = Truth(half_life=30, half_life_spread=0.8, interest=0.6, interest_shape=1.2, coupling=0.3, restoration=0.6)
@@ -160,7 +161,7 @@ def approximated(times, T, shop: Truth, *, window: int, clock: str = "days"):
     shape = {"alpha": truth["alpha"], "kappa": truth["kappa"], "sigma_r": truth["sigma_log_rate"]}
     log_beta = grids.log_beta(log_rates, (truth["mu_log_rate"], truth["mu_log_interest"]), shape)
     alpha = truth["alpha"]
-    loglik = grids.marginal_loglik(part, grid, weight, log_beta, alpha=alpha, rho=rho)[0]
+    loglik = marginal_loglik(part, grid, weight, log_beta, alpha=alpha, rho=rho)[0]
     age = part.ageing[0, 0]
     shape_u, scale = alpha + part.n[0], np.exp(log_beta) + part.exposure[0, 0]
     share = weight + alpha * log_beta - grid.rates * age - shape_u * np.log(scale)
@@ -320,6 +321,6 @@ def test_built_likelihood_counts_days_as_the_plain_one(busy):
 def test_statistics_of_days_add_up_users_and_not_their_order(busy):
     grid = DecayModel(restoration=0.6).grid(busy)
     one, other = busy.select([5, 9]), busy.select([9])
-    found, alone = (grids.statistics(part, grid) for part in (one, other))
+    found, alone = (statistics(part, grid) for part in (one, other))
     np.testing.assert_array_equal(found["E"].sel(user=9), alone["E"].sel(user=9))
     assert found["n"].dtype == np.int64

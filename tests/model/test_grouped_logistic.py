@@ -25,7 +25,7 @@ FINE_WEIGHTS = FINE_WEIGHTS / FINE_WEIGHTS.sum()
 @pytest.fixture
 def parameters() -> list[Any]:
     rng = np.random.default_rng(1)
-    return [rng.normal(size=4), rng.normal(size=3), 0.5, np.array([0.0, 0.8]), 0.9]
+    return [rng.normal(size=4), rng.normal(size=3), 0.5, np.array([0.0, 0.8]), np.array([0.7, -0.4]), 0.9]
 
 
 @pytest.fixture
@@ -37,19 +37,27 @@ def data() -> dict[str, np.ndarray]:
         "code": rng.integers(0, 3, ROWS),
         "pair": rng.integers(0, 2, ROWS),
         "level": rng.standard_normal((ROWS, 3)),
+        "move": 0.3 * rng.standard_normal((ROWS, 2, 3)),
         "sign": rng.choice([-1.0, 1.0], ROWS),
         "weight": rng.integers(1, 3, ROWS).astype(float),
+        "chance": np.array([0.5, 0.3, 0.2]),
         "starts": starts,
     }
 
 
+def moved(shared: np.ndarray, data: dict[str, np.ndarray]) -> np.ndarray:
+    """Levels (row, j) at what all rows share."""
+    return data["level"] + np.einsum("rkj,k->rj", data["move"], shared)
+
+
 def log_likelihood_at(parameters: list[Any], data: dict[str, np.ndarray], xi: np.ndarray) -> np.ndarray:
     """Log-likelihood (group, node) of each group's outcomes, its normal number being given."""
-    coefficient, offset, slope, spread, tau = parameters
+    coefficient, offset, slope, spread, shared, tau = parameters
     logit = offset[data["code"]] + data["x"] @ coefficient
-    within = logit[:, None] + slope * data["level"]
+    within = logit[:, None] + slope * moved(shared, data)
     at = within[:, :, None, None] + (spread[data["pair"]][:, None] * NODES)[:, None, :, None] + tau * xi
-    p = (expit(data["sign"][:, None, None, None] * at) * NODE_WEIGHTS[:, None]).sum(axis=2).mean(axis=1)
+    p = (expit(data["sign"][:, None, None, None] * at) * NODE_WEIGHTS[:, None]).sum(axis=2)
+    p = np.einsum("rjq,j->rq", p, data["chance"])
     return np.add.reduceat(data["weight"][:, None] * np.log(p), data["starts"][:-1], axis=0)
 
 
@@ -81,18 +89,18 @@ def test_gradient(parameters, data):
 
 
 def test_without_spread_between_groups_it_is_the_plain_likelihood(parameters, data):
-    parameters[4] = 0.0
+    parameters[5] = 0.0
     grouped = grouped_logistic_loglik(*parameters, *data.values(), *group_nodes(8))
     arrays = {name: np.ascontiguousarray(values.T) for name, values in data.items() if name != "starts"}
-    plain = mixed_logistic_loglik(*parameters[:4], *arrays.values())
-    for one, other in zip(grouped[:5], plain, strict=True):
+    plain = mixed_logistic_loglik(*parameters[:5], *arrays.values())
+    for one, other in zip(grouped[:6], plain, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
 
 
 def test_moments_of_each_group(parameters, data):
-    coefficient, offset, slope, spread, tau = parameters
+    coefficient, offset, slope, spread, shared, tau = parameters
     rows = (offset[data["code"]] + data["x"] @ coefficient, slope, spread[data["pair"]], tau)
-    own = (data[name] for name in ("level", "sign", "weight", "starts"))
+    own = (moved(shared, data), *(data[name] for name in ("sign", "weight", "chance", "starts")))
     mean, square = group_moments(*rows, *own, *group_nodes(20))
     weight = np.exp(log_likelihood_at(parameters, data, FINE)) * FINE_WEIGHTS
     weight /= weight.sum(axis=1, keepdims=True)

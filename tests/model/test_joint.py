@@ -19,7 +19,7 @@ from bayesdecay.errors import DataError
 from bayesdecay.model.decay import DecayModel
 from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.joint import build_joint
-from bayesdecay.model.latent_interest import shared_log_interest, slices
+from bayesdecay.model.latent_interest import KnownInterest
 from bayesdecay.model.prior import DECAY_PRIORS, REACTIVATION_PRIORS
 from bayesdecay.model.reactivation import ReactivationModel
 from bayesdecay.model.sampling import Sampling
@@ -62,7 +62,7 @@ def lapsed(small_log: Events, decay: DecayFit) -> Snapshots:
 
 
 def terms_and_design(lapsed: Snapshots, decay: DecayFit, model: ReactivationModel = MODEL) -> tuple[Terms, Design]:
-    level = slices(shared_log_interest(decay.population(100), lapsed, 3))
+    level = KnownInterest.of(decay.population(), lapsed).level
     terms = Terms.learn(model.parsed(), lapsed.table, level)
     return terms, terms.design(lapsed.table, level)
 

@@ -13,8 +13,12 @@ from scipy.special import gammaln
 from bayesdecay.model import grid as grids
 from bayesdecay.model import likelihood
 from bayesdecay.model.fused import FusedLogLikelihood
-from bayesdecay.model.grid import Grid, Statistics, chebyshev_nodes
-from bayesdecay.model.likelihood import LANES, marginal_loglik, side_by_side
+from bayesdecay.model.grid import Grid, chebyshev_nodes
+from bayesdecay.model.lanes import LANES, side_by_side
+from bayesdecay.model.likelihood import marginal_loglik
+from bayesdecay.model.polynomials import powers_at
+from bayesdecay.model.user_statistics import Statistics
+from bayesdecay.model.user_statistics import marginal_loglik as plain_loglik
 from tests.model.worlds import SHOP, block_of, history_of, simulated
 
 PARAMETERS = ("log_weight", "log_beta", "alpha", "rho")
@@ -37,7 +41,7 @@ class Case:
         """The sum by the plain formula in double precision, the gamma functions left out."""
         log_weight, log_beta, alpha, rho = parameters
         n, design = self.part.n, self.design
-        each = grids.marginal_loglik(self.part, self.grid, log_weight[design], log_beta[design], alpha=alpha, rho=rho)
+        each = plain_loglik(self.part, self.grid, log_weight[design], log_beta[design], alpha=alpha, rho=rho)
         return float(self.weight @ (each - gammaln(alpha + n) + gammaln(alpha)))
 
     @property
@@ -113,7 +117,7 @@ def test_gradient_equals_differences_of_the_plain_formula(position, told):
 def test_rounding_of_what_all_users_share_is_carried_along(told):
     near = [*map(likelihood._near_logs, told.parameters[:2]), likelihood._near_alpha(told.parameters[2])]
     count = told.grid.restorations.size
-    near = [*map(np.float64, near), likelihood._polynomials(told.parameters[3], told.grid.restorations, count)[0]]
+    near = [*map(np.float64, near), powers_at(told.parameters[3], told.grid.restorations, count)[0]]
     value, *gradients = told.found(*near)
     for gradient, given, rounded in zip(gradients, told.parameters, near, strict=True):
         value += np.sum(gradient * (given - rounded))
@@ -130,7 +134,7 @@ def test_rounded_parameters_are_exact_in_single_precision():
         assert all(float(np.float32(near) + np.float32(n)) == float(near) + n for n in range(60))
     logs = likelihood._near_logs(rng.uniform(-10, 10, (1, 50)))
     assert all((np.float64(np.float32(n) * logs) == n * np.float64(logs)).all() for n in range(6))
-    _, value, _ = likelihood._polynomials(0.4567, np.array([0.4, 0.5]), 4)
+    _, value, _ = powers_at(0.4567, np.array([0.4, 0.5]), 4)
     assert float(value[2]) == 2.0 * (float(value[1]) - 1.0) ** 2 - 2.0
 
 

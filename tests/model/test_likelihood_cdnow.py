@@ -12,7 +12,8 @@ from bayesdecay.data.history import History, summarize
 from bayesdecay.errors import MissingExtraError
 from bayesdecay.model import grid as grids
 from bayesdecay.model.design import FitData
-from bayesdecay.model.grid import Grid, Statistics
+from bayesdecay.model.grid import Grid
+from bayesdecay.model.user_statistics import Statistics, marginal_loglik
 
 # Restoration, coupling (None: free), log-likelihood with time in weeks: sample, all customers.
 MAXIMA = [
@@ -56,7 +57,7 @@ def maximum(data: FitData, *, rho: float, kappa: float | None, grid: Grid | None
         location = (np.array([p["mu_r"]]), np.array([p["mu_i"]]))
         log_weight = grids.log_weights(log_rates, location[0], sigma)
         log_beta = grids.log_beta(log_rates, location, shape)
-        return -weight @ grids.marginal_loglik(part, grid, log_weight, log_beta, alpha=alpha, rho=rho)
+        return -weight @ marginal_loglik(part, grid, log_weight, log_beta, alpha=alpha, rho=rho)
 
     start = np.array([-5.0, 0.5, -4.0, 0.0, 0.5])[: 4 if kappa is not None else 5]
     found = optimize.minimize(negative, start, method="BFGS", options={"gtol": 1e-3})

@@ -157,11 +157,13 @@ def most_likely(patchy: dict[str, np.ndarray], missing: str) -> np.ndarray:
     n, root = len(x), completed.root[1]
     sign = np.where(patchy["came"], 1.0, -1.0)
     pair = completed.pattern if missing == "model" else np.zeros(n, dtype=np.int64)
-    data = (np.ascontiguousarray(x.T), np.zeros(n, dtype=np.int64), pair, patchy["level"][None], sign, np.ones(n))
+    level, still = patchy["level"][None], np.zeros((1, 0, n))
+    data = (np.ascontiguousarray(x.T), np.zeros(n, dtype=np.int64), pair, level, still, sign, np.ones(n), np.ones(1))
 
     def negative(b: np.ndarray) -> tuple[float, np.ndarray]:
         v = np.linalg.norm(b[1:3] @ root)
-        value, d_x, d_offset, d_level, d_v = mixed_logistic_loglik(b[1:3], b[:1], b[3], np.array([0.0, v]), *data)
+        spread = np.array([0.0, v])
+        value, d_x, d_offset, d_level, d_v, _ = mixed_logistic_loglik(b[1:3], b[:1], b[3], spread, np.empty(0), *data)
         d_x = d_x + d_v[1] * root @ root.T @ b[1:3] / max(v, 1e-9)
         return -value / n, -np.array([d_offset[0], *d_x, d_level]) / n
 

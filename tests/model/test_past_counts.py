@@ -9,7 +9,7 @@ from scipy import integrate, stats
 from bayesdecay.data.events import read_events
 from bayesdecay.data.history import summarize
 from bayesdecay.data.simulate import simulate
-from bayesdecay.model.past_counts import replicated, tally
+from bayesdecay.model.past_counts import tally, tally_replicated
 from tests.show import made
 
 GAPS, SINCE = np.array([1.0, 5.0, 20.0]), np.array([7.0, 40.0])
@@ -34,7 +34,7 @@ def test_tally_is_the_plain_count():
 def test_users_never_seen_again_are_as_the_law_has_it():
     _, history = made.shop(2_000)
     population = made.fit(history).population(100)
-    drawn = replicated(population, history, GAPS, SINCE, np.random.default_rng(1))
+    drawn = tally_replicated(population, history, GAPS, SINCE, np.random.default_rng(1))
     assert (drawn.users.sum(axis=1) == 2_000).all()
     rate = np.log(2) / 40
 
@@ -57,7 +57,7 @@ def test_pasts_are_those_of_the_simulator(resolution):
     ).events
     history = summarize(read_events(events), at="2024-03-30", activity=activity)
     seen = tally(history, GAPS, SINCE)
-    drawn = replicated(made.fit(history).population(20), history, GAPS, SINCE, np.random.default_rng(1))
+    drawn = tally_replicated(made.fit(history).population(20), history, GAPS, SINCE, np.random.default_rng(1))
     number = np.arange(seen.users.shape[1])
     # In days the simulator cuts times down and the day of acquisition swallows what falls into it; half a day of 90.
     slack = 0.002 if activity == "event" else 0.03
@@ -74,7 +74,7 @@ def test_a_day_counts_once():
 
     daily = replace(history, activity="day")
     busy = made.fit(history, mu_log_interest=np.log(50.0), mu_log_rate=np.log(1e-4), sigma_log_rate=0.01, alpha=50.0)
-    drawn = replicated(busy.population(4), daily, np.array([1.0]), SINCE, np.random.default_rng(1))
+    drawn = tally_replicated(busy.population(4), daily, np.array([1.0]), SINCE, np.random.default_rng(1))
     (block,) = history.blocks()
     assert np.flatnonzero(drawn.users[0]).max() <= block.T.max()
     assert drawn.gaps[:, 1].sum() == 0  # every day there is one

@@ -16,12 +16,12 @@ from bayesdecay import DecayModel, ReferenceModel, curves, load, read_events, si
 from bayesdecay.data.history import summarize
 from bayesdecay.data.truth import Population as Truth
 from bayesdecay.model import ahead, pace, power
-from bayesdecay.model import grid as grids
-from bayesdecay.model.grid import Grid, Statistics
-from bayesdecay.model.past_counts import replicated
+from bayesdecay.model.grid import Grid
+from bayesdecay.model.past_counts import tally_replicated
 from bayesdecay.model.reference import log_likelihood
 from bayesdecay.model.sampling import Sampling
 from bayesdecay.model.scoring import ScoreOptions, forecast_counts, score, user_draws
+from bayesdecay.model.user_statistics import Statistics, marginal_loglik, weighed
 from tests.model.worlds import block_of, history_of, population_at
 
 SHOULDERS = (3.0, 30.0, 400.0)
@@ -88,7 +88,7 @@ def test_statistics_of_days_are_sums_over_days(rho, shoulder):
     rates = np.geomspace(1e-4, 1.5, 12)
     grid = Grid(rates=rates, restorations=np.array([rho]), shoulder=shoulder, clock="days")
     block = block_of([TIMES], [END])
-    n, counted, taken = grids.weighed(block, "days")
+    n, counted, taken = weighed(block, "days")
     part = Statistics.from_block(block, grid)
     last, exposure, ageing = 0.0, np.zeros(rates.size), 0.0
     for day in np.arange(1.0, END + 1.0):
@@ -213,7 +213,7 @@ def test_pace_of_the_truth_is_even(history):
 
 def test_the_past_is_replicated_by_the_law(history):
     cuts = np.array([5.0, 20.0])
-    users = replicated(population_at(SHOP, draws=3), history, cuts, cuts, np.random.default_rng(1)).users
+    users = tally_replicated(population_at(SHOP, draws=3), history, cuts, cuts, np.random.default_rng(1)).users
     number = (users * np.arange(users.shape[1])).sum(axis=1)
     assert number.mean() == pytest.approx(history.table["n"].to_numpy().sum(), rel=0.08)
 
@@ -261,7 +261,7 @@ def test_a_fit_finds_the_truth_and_likes_its_own_shoulder(history):
         design, log_weight, log_beta = population.designs(block)
         grid = replace(population.grid, restorations=population.rho)
         own = {"alpha": population.alpha[0], "rho": population.rho[0]}
-        each = grids.marginal_loglik(part, grid, log_weight[design, 0], log_beta[design, 0], **own)
+        each = marginal_loglik(part, grid, log_weight[design, 0], log_beta[design, 0], **own)
         likelihood[shoulder] = each.sum()
     assert likelihood[12] > likelihood[np.inf] + 5.0
 

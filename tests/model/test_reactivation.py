@@ -144,7 +144,7 @@ def test_fit_describes_itself(returning, past):
     assert told["returned"] == int(past.table["returned"].sum())
     assert told["cutoffs"] == [str(at) for at in past.histories]
     assert set(told["priors"]) == {"intercept", "slope", "slope_interest", "tau_intercept", "tau_slope"}
-    assert set(returning.idata["posterior"].dims) == {"chain", "draw", "feature"}
+    assert set(returning.idata["posterior"].dims) == {"chain", "draw", "feature", "shared_interest_direction"}
     table = returning.summary()
     assert list(table.index[1:]) == [
         "slope[log1p(recency)]",

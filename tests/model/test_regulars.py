@@ -13,16 +13,16 @@ from scipy.special import logsumexp
 
 import bayesdecay as bd
 from bayesdecay.data.truth import Population as Truth
-from bayesdecay.model import grid as grids
 from bayesdecay.model.decay import DecayModel
 from bayesdecay.model.design import FitData
 from bayesdecay.model.fused import FusedLogLikelihood
-from bayesdecay.model.grid import Statistics
+from bayesdecay.model.grid import Grid, chebyshev_nodes
 from bayesdecay.model.laplace import StudentT
 from bayesdecay.model.place import Place, place_of
 from bayesdecay.model.population import total_loglik
 from bayesdecay.model.prior import DECAY_PRIORS, REGULAR_PRIORS
 from bayesdecay.model.run_in import run_in_table
+from bayesdecay.model.user_statistics import Statistics, marginal_loglik
 from tests.model.worlds import SHOP, block_of, history_of, population_at, simulated
 
 REGULARS = replace(SHOP, regulars=0.3, regulars_shift=0.7)
@@ -60,13 +60,13 @@ def test_likelihood_is_that_of_the_two_kinds():
 def test_compiled_loop_takes_the_regulars_with_it():
     history = history_of(simulated(150, shop=REGULARS, random_seed=3))
     data, own = FitData.of(history), population()
-    grid = replace(own.grid, restorations=grids.chebyshev_nodes(0.0, 1.0, 10))
+    grid = replace(own.grid, restorations=chebyshev_nodes(0.0, 1.0, 10))
     _, log_weight, log_beta = own.designs(data.block)
     function = FusedLogLikelihood("bayesdecay.model.likelihood.marginal_loglik", n_parameters=4).function
     arrays = list(data.arrays(grid).values())
     found = function(log_weight[:, 0], log_beta[:, 0], SHOP.interest_shape, SHOP.restoration, *arrays)[0]
     part = Statistics.from_block(data.block, own.grid)
-    plain = grids.marginal_loglik(
+    plain = marginal_loglik(
         part, own.grid, log_weight[0, 0], log_beta[0, 0], alpha=SHOP.interest_shape, rho=SHOP.restoration
     )
     above = data.n_above(grid)
@@ -107,7 +107,7 @@ def test_a_regular_is_told_from_one_who_faded(tmp_path):
 def test_another_grid_by_the_same_law_has_the_regulars_too():
     own = population()
     block, weight = block_of(USERS, LENGTHS), np.ones(len(USERS))
-    other = grids.Grid.covering(200.0, 1 / 1_440, n_rates=80, restoration=SHOP.restoration).with_law(own.grid)
+    other = Grid.covering(200.0, 1 / 1_440, n_rates=80, restoration=SHOP.restoration).with_law(own.grid)
     found = total_loglik(own, block, weight, other)[0]
     assert found == pytest.approx(total_loglik(own, block, weight, own.grid)[0], abs=2e-3)
 

@@ -15,10 +15,13 @@ from bayesdecay.data.snapshots import Snapshots, snapshots
 from bayesdecay.errors import LeakageError
 from bayesdecay.model import returning as module
 from bayesdecay.model.decay_fit import DecayFit
-from bayesdecay.model.latent_interest import shared_log_interest, slices
+from bayesdecay.model.interest_slices import log_expected_interest
+from bayesdecay.model.latent_interest import KnownInterest
+from bayesdecay.model.paired import paired
 from bayesdecay.model.returning import ReactivationFit, score_reactivation
+from bayesdecay.model.scoring import interest_draws
 from tests.model.made_up import returning_of, terms_of
-from tests.model.worlds import NOW, described, log_interest, with_outcomes
+from tests.model.worlds import NOW, described, with_outcomes
 
 
 def test_draws_are_labelled_probabilities(returning, fit, now):
@@ -37,9 +40,11 @@ def test_draws_are_the_equation(returning, fit, now, way):
     tree = returning.idata.copy()
     tree.attrs["model"] = json.dumps(returning.description | {"interest": way})
     p = ReactivationFit(idata=tree).draws(now, fit, draws=50, random_seed=4).to_numpy()
-    level = log_interest(fit, now, draws=50, random_seed=4)
+    population = paired(tree, returning.terms, fit, 50)[1]
+    (history,) = now.histories.values()
+    level = np.log(np.maximum(interest_draws(population, history, random_seed=4), 1e-12))
     if way == "plugin":
-        level = np.log(np.exp(level).mean(axis=1, keepdims=True))
+        level = log_expected_interest(population, [history])
     terms = returning.description["terms"]
     kept = returning.idata["posterior"].to_dataset().stack(sample=("chain", "draw"))
     kept = kept.isel(sample=np.linspace(0, kept.sizes["sample"] - 1, 50).round().astype(int))
@@ -125,7 +130,7 @@ def told(past: Snapshots, fit: DecayFit) -> Snapshots:
 
 @pytest.fixture(scope="module")
 def level(told: Snapshots, fit: DecayFit) -> np.ndarray:
-    return slices(shared_log_interest(fit.population(40), told, 3))
+    return KnownInterest.of(fit.population(), told).level
 
 
 @pytest.fixture(scope="module")
@@ -261,21 +266,20 @@ def test_unknown_scale_is_refused(rich):
 
 
 def test_log_likelihood_by_hand(rich, told, fit):
-    found = rich.log_likelihood(told, fit, draws=40, random_seed=3)
+    found = rich.log_likelihood(told, fit, draws=40)
     assert found.dims == ("sample", "row")
     assert found.sizes == {"sample": 40, "row": len(told)}
     known = told.table["spend"].notna().to_numpy()
-    drawn = np.sort(shared_log_interest(fit.population(40), told, 3), axis=1)
-    level = np.stack([part.mean(axis=1) for part in np.array_split(drawn, 8, axis=1)], axis=1)
+    interest = KnownInterest.of(fit.population(), told)
     terms, posterior = rich.terms, rich.idata["posterior"].to_dataset().stack(sample=("chain", "draw"))
-    design = terms.design(told.table, level)
+    design = terms.design(told.table, interest.level, chance=interest.chance)
     x = xr.DataArray(design.x[:, : len(terms.slopes)], dims=("row", "feature"), coords={"feature": list(terms.slopes)})
     z = x.sel(feature=["visits", "spend"]).rename(feature="segment_feature")
     own = posterior.sel(segment=xr.DataArray(told.table["segment"].to_numpy(), dims="row"))
     logits = posterior["intercept"] + x.dot(posterior["slope"]) + own["intercept_segment"]
     logits = (logits + (z * own["slope_segment"]).sum("segment_feature")).transpose("sample", "row").to_numpy()
     slope = posterior["slope_interest"].to_numpy()
-    p = expit(logits[:, :, None] + slope[:, None, None] * design.level).mean(axis=2)
+    p = expit(logits[:, :, None] + slope[:, None, None] * design.level) @ interest.chance
     came = told.table["returned"].to_numpy(dtype=bool)
     by_hand = np.log(np.where(came, p, 1 - p))
     # By hand 1 - p loses digits where p is small.
@@ -289,7 +293,7 @@ def test_likelihood_averages_what_the_draws_spread(name, request, fit, log, past
     """Two roads to P(return): averaged within each draw of the coefficients, and over draws of it all."""
     by: ReactivationFit = request.getfixturevalue(name)
     told = described(replace(past, table=past.table.assign(returned=True)))
-    p = np.exp(by.log_likelihood(told, fit, draws=400, random_seed=5)).mean("sample").to_numpy()
+    p = np.exp(by.log_likelihood(told, fit, draws=400)).mean("sample").to_numpy()
     for at, own in told.histories.items():
         rows = (told.table["at"] == at).to_numpy()
         one = replace(told, table=told.table[rows], histories={at: own})

@@ -19,8 +19,8 @@ from bayesdecay.data.events import read_events
 from bayesdecay.data.history import History, HistoryFile, summarize
 from bayesdecay.data.truth import Population as Truth
 from bayesdecay.errors import DataError
+from bayesdecay.model import block_draws
 from bayesdecay.model import scores as scores_of
-from bayesdecay.model import scoring
 from bayesdecay.model.design import Standard
 from bayesdecay.model.scores import write_scores
 from bayesdecay.model.scoring import ScoreOptions, forecast_counts, interest_draws, score, score_parts, user_draws
@@ -212,7 +212,7 @@ def test_a_users_score_does_not_depend_on_the_others(fit, history, monkeypatch):
     whole = fit.score(history, options=options, draws=100).table
     rows = list(range(60, 3, -4))
     some = history.select(history.table["user"].take(rows))
-    monkeypatch.setattr("bayesdecay.model.scoring._ROWS", 7)
+    monkeypatch.setattr("bayesdecay.model.block_draws._ROWS", 7)
     assert fit.score(some, options=options, draws=100).table.equals(whole.take(rows))
 
 
@@ -396,7 +396,7 @@ def test_a_file_is_scored_into_a_file_as_in_memory(few, tmp_path, monkeypatch):
     copies = pa.concat_tables([few.table] * 25)
     many = few.over(copies.set_column(0, "user", pa.array(range(copies.num_rows))))
     monkeypatch.setattr(scores_of, "_ROW_GROUP", 3_000)
-    monkeypatch.setattr(scoring, "_ROWS", 1_000)
+    monkeypatch.setattr(block_draws, "_ROWS", 1_000)
     population, options = population_at(SHOP, draws=5), ScoreOptions(random_seed=1)
     expected = score(population, many, options)
     file = HistoryFile.open(many.to_parquet(tmp_path / "history.parquet"))
@@ -411,5 +411,5 @@ def test_a_file_is_scored_into_a_file_as_in_memory(few, tmp_path, monkeypatch):
 
 def test_a_few_users_start_no_threads(few, monkeypatch):
     """Starting one takes longer than scoring a user."""
-    monkeypatch.setattr(scoring, "ThreadPoolExecutor", None)
+    monkeypatch.setattr(block_draws, "ThreadPoolExecutor", None)
     assert len(score(population_at(SHOP, draws=5), few, ScoreOptions(random_seed=1))) == len(few)

@@ -15,10 +15,9 @@ from sklearn.linear_model import LogisticRegression
 import bayesdecay as bd
 from bayesdecay.data.events import read_events
 from bayesdecay.data.history import History, summarize
-from bayesdecay.data.rewind import as_of, at_acquisition
+from bayesdecay.data.rewind import as_of
 from bayesdecay.data.simulate import simulate
 from bayesdecay.errors import DataError, LeakageError
-from bayesdecay.model.replicate import replicated
 from bayesdecay.show.drift import Drift, drift
 from bayesdecay.show.drift_rules import judged
 from bayesdecay.show.refit import Refit, _model
@@ -139,38 +138,6 @@ def test_expected_figures_are_those_of_the_forecast(steady):
     now = history.select(before.table["user"]).table["n"].to_numpy()
     assert row["seen"] == pytest.approx((now > before.table["n"].to_numpy()).mean())
     assert steady.known + steady.new == len(history)
-
-
-def test_replicated_users_are_those_of_the_simulation():
-    """Two roads to users of a known law: replicated from a fit that states it, and simulated."""
-    history = seen_now(3, users=1_500)
-    fit = made.fit(history)
-    blocks = list(replicated(fit.population(8), history, random_seed=1))
-    own = next(history.blocks(len(history)))
-    for block in blocks:
-        np.testing.assert_array_equal(block.T, own.T)
-        assert (block.times <= np.repeat(block.T, block.n)).all()
-        assert all(
-            (np.diff(block.times[a:b]) > 0).all() for a, b in zip(block.offsets[:50], block.offsets[1:51], strict=True)
-        )
-    for measure in (lambda b: (b.n > 0).mean(), lambda b: np.log1p(b.n).mean(), lambda b: (b.last / b.T).mean()):
-        values = np.array([measure(block) for block in blocks])
-        assert measure(own) == pytest.approx(values.mean(), abs=4.5 * values.std(ddof=1) * np.sqrt(1 + 1 / 8))
-
-
-def test_replicated_days_are_whole_and_different():
-    history = seen_now(3, users=100)
-    days = replace(
-        history,
-        activity="day",
-        table=history.table.set_column(5, "T", pa.array(np.floor(history.table["T"].to_numpy()))),
-    )
-    fit = made.fit(days)
-    block = next(replicated(fit.population(1), days, random_seed=1))
-    assert block.times.min() >= 1
-    assert (block.times == np.round(block.times)).all()
-    assert block.n.max() <= block.T.max()
-    assert (at_acquisition(days).table["T"].to_numpy() == 0).all()
 
 
 def test_holms_rule():
