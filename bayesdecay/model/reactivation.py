@@ -8,12 +8,12 @@ In: :class:`~bayesdecay.data.snapshots.Snapshots` and a :class:`~bayesdecay.mode
     \operatorname{logit} p = a + \sum_g (a_g + z \cdot b_g) + x \cdot b + b_I \ell, \qquad
     p(y \mid u, \eta) = \sum_j c_j\, \mathrm{Bernoulli}\big(y;\, p(\ell_j + m_j \cdot \eta)\big),
 
-with x the features, standardised; :math:`a_g, b_g` partially pooled over groups; and :math:`\ell_j` the means of slices,
-of probabilities :math:`c_j`, of the user's own posterior of log interest at the cutoff, standardised too. The population
-is not known exactly, so the interests of all users may be off together, by a few numbers :math:`\eta` that are learned
-with the coefficients (:mod:`bayesdecay.model.shared_interest`). With
-``interest="plugin"`` J is 1 and :math:`\ell` the logarithm of the mean interest, as if it were known; with ``"joint"``
-the interests of all users are variables, sampled together with the coefficients (:mod:`bayesdecay.model.joint`).
+with x the features, standardised; :math:`a_g, b_g` partially pooled over groups; and :math:`\ell_j` the means of
+slices, of probabilities :math:`c_j`, of the user's own posterior of log interest at the cutoff, standardised too. The
+population is not known exactly, so the interests of all users may be off together, by a few numbers :math:`\eta` that
+are learned with the coefficients (:mod:`bayesdecay.model.shared_interest`). With ``interest="plugin"`` there is one
+:math:`\ell`, the logarithm of the mean interest, as if it were known; with ``"joint"`` the interests of all users are
+variables, sampled together with the coefficients (:mod:`bayesdecay.model.joint`).
 """
 
 from __future__ import annotations
