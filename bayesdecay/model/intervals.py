@@ -54,4 +54,8 @@ def _at_place(ordered: NDArray[Any], q: float, *, whole: bool) -> NDArray[np.flo
     below = min(int(place), size - 1)
     above = min(below + 1, size - 1)
     low, high = ordered[..., below].astype(float), ordered[..., above].astype(float)
-    return np.asarray(low + (place - below) * (high - low))
+    if place == below:
+        return low
+    # Of those who never fade the half-life is infinite, and the gap between two such draws is none.
+    gap = np.subtract(high, low, out=np.zeros_like(low), where=high != low)
+    return np.asarray(low + (place - below) * gap)

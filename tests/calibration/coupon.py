@@ -89,5 +89,5 @@ COUPON = Study(
         "asked about."
     ),
     replicate=replicate,
-    design=2,
+    design=3,
 )

@@ -53,3 +53,14 @@ def test_mirrored_draws_have_mirrored_ends():
 
 def test_ends_of_equal_draws_are_that_draw():
     assert interval_ends(np.full((3, 200), 0.1), (0.025, 0.975)).tolist() == [[0.1] * 3] * 2
+
+
+def test_ends_of_draws_that_have_no_bound():
+    """Users who never fade have half-lives without end; those who may not, an interval without an upper end."""
+    never = np.full(200, np.inf)
+    assert interval_ends(never, (0.05, 0.5, 0.95)).tolist() == [np.inf] * 3
+    some = np.concatenate([np.arange(150.0), never[:50]])
+    lower, median, upper = interval_ends(some, (0.05, 0.5, 0.95))
+    assert (lower, median, upper) == pytest.approx((9.05, 99.5, np.inf))
+    # The 19th of 19 draws is the end of 95 %: nothing is added to it, however far the next would be.
+    assert interval_ends(np.append(np.arange(18.0), np.inf), (0.9,)).tolist() == [17.0]
