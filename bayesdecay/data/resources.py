@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 
+from bayesdecay.errors import MissingExtraError
 from bayesdecay.watched import watched
 
 __all__ = ["Resources"]
@@ -37,6 +38,8 @@ class Resources:
         If the memory is none that can be, or there is no thread.
     FileNotFoundError
         If the folder is not there.
+    MissingExtraError
+        When it opens in a notebook, if a bar was asked for and ipywidgets, which draws it, is missing.
     """
 
     memory_limit: str | None = None
@@ -60,10 +63,20 @@ class Resources:
         connection = duckdb.connect(
             config={"temp_directory": str(spill), **{name: value for name, value in told.items() if value is not None}}
         )
-        # DuckDB draws its bar on the standard output, wherever that goes.
-        shown = watched(sys.stdout) if self.progress is None else self.progress
-        connection.execute(f"SET enable_progress_bar = {shown}")
+        self._show_progress(connection)
         return connection
+
+    def _show_progress(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Show a bar as told; DuckDB draws it on the standard output, wherever that goes."""
+        shown = watched(sys.stdout) if self.progress is None else self.progress
+        try:
+            connection.execute(f"SET enable_progress_bar = {shown}")
+        except duckdb.InvalidInputException as error:
+            # In a notebook DuckDB draws it by ipywidgets, which not every Jupyter has; a log is read without it.
+            if self.progress:
+                raise MissingExtraError(
+                    "a progress bar in a notebook needs ipywidgets; install it, or leave out progress=True"
+                ) from error
 
 
 def _is_memory(text: str) -> bool:

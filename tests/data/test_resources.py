@@ -9,6 +9,7 @@ import pytest
 from bayesdecay.data.events import read_events
 from bayesdecay.data.history import summarize
 from bayesdecay.data.resources import Resources
+from bayesdecay.errors import MissingExtraError
 
 
 def setting(resources: Resources, name: str) -> object:
@@ -40,6 +41,22 @@ def test_progress_is_shown_where_somebody_looks(monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     assert setting(Resources(), "enable_progress_bar") is True
     assert setting(Resources(progress=False), "enable_progress_bar") is False
+
+
+class WithoutWidgets:
+    """What DuckDB says in a notebook that has no ipywidgets."""
+
+    def execute(self, statement: str) -> None:
+        assert statement == "SET enable_progress_bar = True"
+        raise duckdb.InvalidInputException("required package 'ipywidgets' is missing")
+
+
+def test_a_notebook_without_widgets_has_no_bar(monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setattr(duckdb, "connect", lambda **_: WithoutWidgets())
+    assert isinstance(Resources().open(), WithoutWidgets)
+    with pytest.raises(MissingExtraError, match="needs ipywidgets; install it, or leave out progress=True"):
+        Resources(progress=True).open()
 
 
 @pytest.mark.parametrize("activity", ["day", "session", "event"])
