@@ -22,6 +22,7 @@ from bayesdecay.model.place import Place, place_of
 from bayesdecay.model.population import total_loglik
 from bayesdecay.model.prior import DECAY_PRIORS, REGULAR_PRIORS
 from bayesdecay.model.run_in import run_in_table
+from bayesdecay.model.scoring import score
 from bayesdecay.model.user_statistics import Statistics, marginal_loglik
 from tests.model.worlds import SHOP, block_of, history_of, population_at, simulated
 
@@ -213,3 +214,14 @@ def test_simulated_regulars_keep_their_pace():
 def test_impossible_regulars_are_refused(options):
     with pytest.raises(ValueError, match="regulars is a share from 0 to below 1 and regulars_shift finite"):
         Truth(**options)
+
+
+def test_by_a_power_law_regulars_have_half_lives_without_end():
+    plain = population(replace(SHOP, regulars=0.6, regulars_shift=0.5), draws=200)
+    among = replace(plain, grid=replace(plain.grid, regular=1e-6, shoulder=30.0))
+    found = score(among, history_of(simulated(100, random_seed=3)), bd.ScoreOptions(random_seed=1)).to_pandas()
+    assert not found.isna().to_numpy().any()
+    lower, median, upper = (found[name].to_numpy() for name in ("half_life_lower", "half_life", "half_life_upper"))
+    assert np.isinf(upper).mean() > 0.5
+    assert np.isfinite(lower).all()
+    assert ((lower <= median) & (median <= upper)).all()
