@@ -24,7 +24,7 @@ from bayesdecay.model.coefficients import Coefficients
 from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.effect_draws import EffectDraws
 from bayesdecay.model.intervals import interval_ends
-from bayesdecay.model.paired import draws_of, paired
+from bayesdecay.model.paired import paired, paired_size
 from bayesdecay.model.posterior import Verdict, summary_table, verdict_of, write_tree
 from bayesdecay.model.terms import Terms
 from bayesdecay.model.treated import Treatment
@@ -264,7 +264,7 @@ class EffectFit:
 
     def _size(self, told: DrawOptions, decay: DecayFit | None) -> int:
         """How many draws there are: as many as asked for, if each of the fits has so many."""
-        return min(told.draws, *(draws_of(fit.idata) for fit in (self, decay) if fit is not None))
+        return paired_size(told.draws, *(fit.idata for fit in (self, decay) if fit is not None))
 
     def _require_causal(self, *, allow_observational: bool) -> None:
         if not (self.causal or allow_observational):

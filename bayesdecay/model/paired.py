@@ -16,7 +16,7 @@ from bayesdecay.model.shared_interest import SharedInterest
 from bayesdecay.model.terms import Terms
 from bayesdecay.model.variables import SHARED_INTEREST
 
-__all__ = ["draws_of", "paired", "shared_interest_of"]
+__all__ = ["paired", "paired_size", "shared_interest_of"]
 
 
 def paired(
@@ -29,20 +29,20 @@ def paired(
     NotConvergedError
         If the decay fit did not converge and ``allow_unconverged`` is not set.
     """
-    size = min(draws, draws_of(tree), draws_of(decay.idata))
+    size = paired_size(draws, tree, decay.idata)
     coefficients = Coefficients.of(tree, terms, size)
     shared = shared_interest_of(tree)
-    if shared is not None:
+    if shared is not None and shared.size.size:
         population = decay.population(allow_unconverged=allow_unconverged)
         if shared.is_of(population):
             return coefficients, population.take(shared.nearest(population, coefficients.shared))
     return coefficients, decay.population(size, allow_unconverged=allow_unconverged)
 
 
-def draws_of(tree: xr.DataTree) -> int:
-    """Number of a fit's draws, over all chains."""
-    sizes = tree["posterior"].sizes
-    return int(sizes[names.CHAIN] * sizes[names.DRAW])
+def paired_size(draws: int, *trees: xr.DataTree) -> int:
+    """How many draws there are of some fits together: as many as asked for, if each of them has so many."""
+    sizes = [tree["posterior"].sizes for tree in trees]
+    return min(draws, *(int(own[names.CHAIN] * own[names.DRAW]) for own in sizes))
 
 
 def shared_interest_of(tree: xr.DataTree) -> SharedInterest | None:

@@ -27,7 +27,7 @@ from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.interest_slices import log_expected_interest
 from bayesdecay.model.intervals import interval_ends
 from bayesdecay.model.latent_interest import KnownInterest, log_interest_draws
-from bayesdecay.model.paired import draws_of, paired, shared_interest_of
+from bayesdecay.model.paired import paired, paired_size, shared_interest_of
 from bayesdecay.model.posterior import Verdict, summary_table, verdict_of, write_tree
 from bayesdecay.model.scores import Scores
 from bayesdecay.model.terms import Design, Terms
@@ -151,11 +151,7 @@ class ReactivationFit:
                 snapshots, decay, draws, interest, random_seed, allow_unconverged=allow_unconverged
             )
         ]
-        p = (
-            expit(np.concatenate(parts))
-            if parts
-            else np.empty((0, min(draws, draws_of(self.idata), draws_of(decay.idata))))
-        )
+        p = expit(np.concatenate(parts)) if parts else np.empty((0, paired_size(draws, self.idata, decay.idata)))
         found = xr.DataArray(p, dims=(names.USER, names.SAMPLE), coords={names.USER: users}, name=names.P_REACTIVATION)
         found.attrs["horizon"] = self.horizon
         return found.transpose(names.SAMPLE, names.USER)
@@ -191,11 +187,8 @@ class ReactivationFit:
         ]
         labels = list(dict.fromkeys(name for batch in found for name in batch))
         stacked = [np.stack([batch.get(name, 0.0 * batch["baseline"]) for name in labels]) for batch in found]
-        values = (
-            np.concatenate(stacked, axis=1)
-            if stacked
-            else np.empty((0, 0, min(draws, draws_of(self.idata), draws_of(decay.idata))))
-        )
+        size = paired_size(draws, self.idata, decay.idata)
+        values = np.concatenate(stacked, axis=1) if stacked else np.empty((0, 0, size))
         return xr.DataArray(
             values,
             dims=(PART, names.USER, names.SAMPLE),

@@ -147,3 +147,12 @@ def test_nothing_is_shared_where_interest_is_known(decay, lapsed):
     assert shared_interest_of(known.idata) is None
     assert "shared_interest" not in known.idata["posterior"]
     assert known.draws(lapsed, decay, draws=20, allow_unconverged=True).sizes["sample"] == 20
+
+
+def test_a_population_without_doubt_moves_nothing(lapsed):
+    shared = SharedInterest.learn(population_at(TRUTH, draws=50), lapsed)
+    level, moves = shared.levels(population_at(TRUTH, draws=50), lapsed)
+    assert shared.size.size == 0
+    assert moves.shape == (len(lapsed), 0, 8)
+    (history,) = lapsed.histories.values()
+    np.testing.assert_allclose(level, interest_slices(population_at(TRUTH, draws=1), [history])[0], rtol=1e-9)
