@@ -128,7 +128,7 @@ def made_up(log: Events, fit: DecayFit) -> Snapshots:
 def grouped_returning(made_up: Snapshots, fit: DecayFit, made_once: Callable) -> ReactivationFit:
     """Two brackets, and a feature that is missing in some rows."""
     formula = "returned ~ interest + visits + spend + (1 + log1p(recency) | segment) + (1 | region)"
-    sampling = Sampling(draws=800, tune=500, chains=2)
+    sampling = Sampling(draws=1_500, tune=600, chains=2)
     model = ReactivationModel(formula=formula)
     tree = made_once("grouped_returning", lambda: model.fit(made_up, fit, sampling=sampling, random_seed=2).idata)
     return ReactivationFit(idata=tree)
