@@ -20,8 +20,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesdecay import names
+from bayesdecay.model.matrices import Design
 from bayesdecay.model.posterior import thinned
-from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.terms import Terms
 from bayesdecay.model.variables import SHARED_INTEREST
 
 __all__ = ["BASELINE", "MISSING", "SMALL_GROUPS", "Coefficients", "group_part", "patterns"]

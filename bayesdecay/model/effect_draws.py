@@ -13,8 +13,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayesdecay.model.coefficients import Coefficients, patterns
+from bayesdecay.model.matrices import Design
 from bayesdecay.model.posterior import thinned
-from bayesdecay.model.terms import Design
 
 __all__ = ["EffectDraws"]
 

@@ -46,11 +46,12 @@ from bayesdecay.model.expression import columns_of, read_terms
 from bayesdecay.model.formula import Formula
 from bayesdecay.model.latent_interest import KnownInterest
 from bayesdecay.model.logit_graph import Outcome
+from bayesdecay.model.matrices import Design
 from bayesdecay.model.missing import TREATMENTS
 from bayesdecay.model.posterior import Verdict, labelled
 from bayesdecay.model.prior import EFFECT_PRIORS, Prior, priors_table, with_changes
 from bayesdecay.model.sampling import FEW_PARAMETERS, Sampling, draw_posterior
-from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.terms import Terms
 from bayesdecay.model.treated import Treatment
 from bayesdecay.model.treated_users import interest_of
 from bayesdecay.model.variables import OFFSET, SHARED_INTEREST, spread_or_less, variable

@@ -25,9 +25,10 @@ from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.grid import INSTANTS
 from bayesdecay.model.interest_slices import log_left
 from bayesdecay.model.logit_graph import Outcome
+from bayesdecay.model.matrices import Design
 from bayesdecay.model.prior import REACTIVATION_PRIORS, Prior, with_changes
 from bayesdecay.model.reference import ReferenceModel
-from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.terms import Terms
 
 if TYPE_CHECKING:
     from bayesdecay.model.reactivation import ReactivationModel

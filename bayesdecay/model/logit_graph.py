@@ -1,7 +1,8 @@
 """The reactivation model's logit as PyMC variables: coefficients with their priors, and what they make of a design.
 
-In: :class:`~bayesdecay.model.terms.Terms` and a :class:`~bayesdecay.model.terms.Design`. Out, inside a PyMC model, the
-parameters of :func:`bayesdecay.model.logistic.mixed_logistic_loglik`, or the logit itself where interest is a variable.
+In: :class:`~bayesdecay.model.terms.Terms` and a :class:`~bayesdecay.model.matrices.Design`. Out, inside a PyMC model:
+the parameters of :func:`bayesdecay.model.logistic.mixed_logistic_loglik`, or the logit itself where interest is a
+variable.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from pytensor.compile.sharedvalue import shared
 from bayesdecay.model.fused import FusedLogLikelihood
 from bayesdecay.model.grouped_logistic import group_nodes
 from bayesdecay.model.horseshoe import horseshoe
+from bayesdecay.model.matrices import Design
 from bayesdecay.model.prior import Prior
-from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.terms import Terms
 from bayesdecay.model.variables import OFFSET, PLAIN_SLOPE, SHARED_INTEREST, pooled, variable
 
 __all__ = ["Linear", "Outcome", "add_loglik", "add_loglik_at", "coords", "linear", "rows_by_group"]

@@ -14,7 +14,7 @@ from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.model.coefficients import Coefficients
 from bayesdecay.model.latent_interest import KnownInterest
 from bayesdecay.model.logistic import NODE_WEIGHTS, NODES
-from bayesdecay.model.terms import Design
+from bayesdecay.model.matrices import Design
 
 __all__ = ["pointwise", "probability"]
 

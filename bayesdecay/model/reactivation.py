@@ -40,13 +40,14 @@ from bayesdecay.model.horseshoe import MANY
 from bayesdecay.model.joint import build_joint
 from bayesdecay.model.latent_interest import KnownInterest
 from bayesdecay.model.logit_graph import Outcome
+from bayesdecay.model.matrices import Design
 from bayesdecay.model.missing import TREATMENTS
 from bayesdecay.model.posterior import Verdict, labelled
 from bayesdecay.model.prior import REACTIVATION_PRIORS, Prior, priors_table, with_changes
 from bayesdecay.model.returning import ReactivationFit
 from bayesdecay.model.sampling import FEW_PARAMETERS, Sampling, draw_posterior
 from bayesdecay.model.small_groups import SMALL_GROUPS, small_groups
-from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.terms import Terms
 from bayesdecay.model.variables import SHARED_INTEREST
 from bayesdecay.model.whitening import Whitening
 

@@ -27,10 +27,11 @@ from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.interest_slices import log_expected_interest
 from bayesdecay.model.intervals import interval_ends
 from bayesdecay.model.latent_interest import KnownInterest, log_interest_draws
+from bayesdecay.model.matrices import Design
 from bayesdecay.model.paired import paired, paired_size, shared_interest_of
 from bayesdecay.model.posterior import Verdict, summary_table, verdict_of, write_tree
 from bayesdecay.model.scores import Scores
-from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.terms import Terms
 from bayesdecay.model.variables import SHARED_INTEREST
 
 __all__ = ["PART", "ReactivationFit", "score_reactivation"]

@@ -14,7 +14,8 @@ import xarray as xr
 from bayesdecay.model.coefficients import SMALL_GROUPS, Coefficients
 from bayesdecay.model.grouped_logistic import group_moments, group_nodes
 from bayesdecay.model.logit_graph import Outcome, rows_by_group
-from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.matrices import Design
+from bayesdecay.model.terms import Terms
 
 __all__ = ["SMALL_GROUPS", "small_groups"]
 

@@ -1,7 +1,8 @@
 """A formula with all that it learned from the data of a fit, and the matrices that it makes of snapshots.
 
 In: a :class:`~bayesdecay.model.formula.Formula`, a table of snapshots, and values of its users' log interest. Out: a
-:class:`Design`: standardised features with what is missing completed, groups by number, levels of interest.
+:class:`~bayesdecay.model.matrices.Design`: standardised features with what is missing completed, groups by number,
+levels of interest.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from bayesdecay.model.columns import Columns, group_of, missing_rows
 from bayesdecay.model.embedding import Embedding
 from bayesdecay.model.expression import columns_of, read_terms
 from bayesdecay.model.formula import Bracket, Formula
+from bayesdecay.model.matrices import Design
 from bayesdecay.model.missing import Completed, FeatureNormal
 
-__all__ = ["Design", "Pooled", "Terms"]
+__all__ = ["Pooled", "Terms"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -58,52 +60,6 @@ class Pooled:
         place = np.searchsorted(known, own)
         seen = known[np.minimum(place, known.size - 1)] == own
         return np.where(seen, place, known.size).astype(np.int64)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Design:
-    """Matrices of some snapshots, standardised.
-
-    ``x`` (row, feature), what is missing replaced by its expectation; ``pattern`` (row,) of what was missing and
-    ``root`` (pattern, feature, feature) of its covariance, see :mod:`bayesdecay.model.missing`; ``groups`` (row,
-    bracket); ``level`` (row, j) values of log interest of ``chance`` (j,), and ``moves`` (row, direction, j), how they
-    move with what all users share (:mod:`bayesdecay.model.shared_interest`).
-    """
-
-    x: Floats
-    pattern: Integers
-    root: Floats
-    groups: Integers
-    level: Floats
-    chance: Floats
-    moves: Floats
-
-    def rows(self, kept: Any) -> Design:
-        """Take some rows."""
-        return Design(
-            x=self.x[kept],
-            pattern=self.pattern[kept],
-            root=self.root,
-            groups=self.groups[kept],
-            level=self.level[kept],
-            chance=self.chance,
-            moves=self.moves[kept],
-        )
-
-    @property
-    def mean_level(self) -> Floats:
-        """Expected log interest (row,)."""
-        return np.asarray(self.level @ self.chance)
-
-    def levels_at(self, shared: Floats) -> Floats:
-        """Values (row, j) of log interest, what all users share (direction,) being known."""
-        return self.level + np.einsum("rkj,k->rj", self.moves, shared)
-
-    def merged(self, returned: NDArray[np.bool_]) -> tuple[Design, NDArray[np.bool_], Floats]:
-        """Merge equal rows with equal outcomes: the distinct ones, their outcomes, and how many share each."""
-        columns = np.column_stack([returned, self.groups, self.pattern, self.level, self.x])
-        _, first, count = np.unique(columns, axis=0, return_index=True, return_counts=True)
-        return self.rows(first), returned[first], count.astype(float)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 r"""A treatment in the design of a reactivation model: which arm each row was given, and what its effect varies with.
 
-In: a :class:`~bayesdecay.model.terms.Design` and the arm of each row. Out: the same design with more columns, so that
-of arm k, given to a row (:math:`d_k = 1`) or not,
+In: a :class:`~bayesdecay.model.matrices.Design` and the arm of each row. Out: the same design with more columns, so
+that of arm k, given to a row (:math:`d_k = 1`) or not,
 
 .. math:: \operatorname{logit} p = \dots + x \cdot b + \sum_k d_k\,(\tau_{0k} + x \cdot \tau_k) .
 
@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesdecay import names
-from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.matrices import Design
+from bayesdecay.model.terms import Terms
 
 __all__ = ["Treatment"]
 

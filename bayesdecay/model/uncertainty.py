@@ -28,11 +28,11 @@ from bayesdecay.model.coefficients import Coefficients
 from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.interest_slices import CHANCES, log_expected_interest
 from bayesdecay.model.latent_interest import log_interest_draws
+from bayesdecay.model.matrices import Design
 from bayesdecay.model.paired import shared_interest_of
 from bayesdecay.model.population import Population
 from bayesdecay.model.returning import ReactivationFit
 from bayesdecay.model.shared_interest import SharedInterest
-from bayesdecay.model.terms import Design
 
 __all__ = ["SOURCES", "VARIANCE", "DrawOptions", "interval_widening", "share_of", "variance_shares"]
 

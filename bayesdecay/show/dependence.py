@@ -25,8 +25,9 @@ from bayesdecay.data.snapshots import Snapshots
 from bayesdecay.errors import unknown_name
 from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.intervals import interval_ends
+from bayesdecay.model.matrices import Design
 from bayesdecay.model.returning import ReactivationFit
-from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.terms import Terms
 from bayesdecay.model.uncertainty import DrawOptions
 from bayesdecay.show.feature_words import PER_DAYS, feature_unit
 from bayesdecay.show.scene import Scene, columns_by_label

@@ -22,9 +22,10 @@ from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.expression import columns_of, read_terms
 from bayesdecay.model.interest_slices import log_expected_interest
 from bayesdecay.model.latent_interest import log_interest_draws
+from bayesdecay.model.matrices import Design
 from bayesdecay.model.paired import paired
 from bayesdecay.model.returning import ReactivationFit
-from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.terms import Terms
 from bayesdecay.model.uncertainty import DrawOptions
 
 __all__ = ["Scene", "columns_by_label", "columns_by_term"]

@@ -12,8 +12,9 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from bayesdecay.model.coefficients import BASELINE, MISSING, Coefficients
+from bayesdecay.model.matrices import Design
 from bayesdecay.model.pointwise import probability
-from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.terms import Terms
 from tests.model.made_up import posterior_of, terms_of
 
 N_ROWS, DRAWS = 80, 25

@@ -20,10 +20,11 @@ from bayesdecay.model.decay import DecayModel
 from bayesdecay.model.decay_fit import DecayFit
 from bayesdecay.model.joint import build_joint
 from bayesdecay.model.latent_interest import KnownInterest
+from bayesdecay.model.matrices import Design
 from bayesdecay.model.prior import DECAY_PRIORS, REACTIVATION_PRIORS
 from bayesdecay.model.reactivation import ReactivationModel
 from bayesdecay.model.sampling import Sampling
-from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.terms import Terms
 from tests.model.made_up import evaluated
 from tests.model.worlds import PARAMETERS, RATES, log_interest, log_likelihood, looked_at, simulated
 

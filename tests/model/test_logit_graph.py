@@ -14,9 +14,10 @@ from scipy.special import log_expit
 from bayesdecay.model import logit_graph
 from bayesdecay.model.coefficients import MISSING, Coefficients
 from bayesdecay.model.logit_graph import Outcome
+from bayesdecay.model.matrices import Design
 from bayesdecay.model.pointwise import probability
 from bayesdecay.model.prior import REACTIVATION_PRIORS
-from bayesdecay.model.terms import Design, Terms
+from bayesdecay.model.terms import Terms
 from tests.model.made_up import evaluated, terms_of
 
 N_ROWS = 70
