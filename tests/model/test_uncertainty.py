@@ -231,3 +231,14 @@ def test_widening_by_hand(returning, now, fit):
 def test_without_interest_nothing_gets_wider(told, fit):
     without = returning_of(terms_of("returned ~ visits", told.table, np.zeros((40, 1))), told)
     np.testing.assert_allclose(interval_widening(without, told, fit, options=OPTIONS)["times_wider"], 1.0)
+
+
+def test_what_all_users_share_is_in_the_coefficients(returning, now, fit):
+    """Own interest and the shared moves apart give the P and the width that paired draws give together."""
+    found = variance_shares(returning, now, fit, options=DrawOptions(draws=200, random_seed=1))
+    drawn = returning.draws(now, fit, draws=400, random_seed=2)
+    p = drawn.mean("sample").to_numpy()
+    np.testing.assert_allclose(found["p_reactivation"], p, atol=0.06)
+    assert found["p_reactivation"].mean() == pytest.approx(p.mean(), abs=0.005)
+    width = (found["p_reactivation_upper"] - found["p_reactivation_lower"]).mean()
+    assert width == pytest.approx(float(drawn.quantile([0.05, 0.95], "sample").diff("quantile").mean()), rel=0.1)
